@@ -1,0 +1,1 @@
+"""Git over SSH and builds of Workflow."""

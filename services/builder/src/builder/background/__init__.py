@@ -1,0 +1,1 @@
+"""Event consumers and work that nobody waits for."""

@@ -1,0 +1,85 @@
+"""Which of the pushed refs is built, and what the pusher is told about the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DEPLOY_BRANCHES = ("main", "master")
+HEADS = "refs/heads/"
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """One line of pre-receive's input."""
+
+    old: str
+    new: str
+    ref: str
+
+    @property
+    def is_deletion(self) -> bool:
+        return not self.new.strip("0")
+
+    @property
+    def branch(self) -> str | None:
+        """Branch name; None for tags and whatever else stands outside refs/heads/."""
+        return self.ref.removeprefix(HEADS) if self.ref.startswith(HEADS) else None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a push leads to. `refusal` declines the whole push; without `deploy` the refs are stored and no more."""
+
+    deploy: RefUpdate | None = None
+    notes: tuple[str, ...] = ()
+    refusal: str | None = None
+
+
+def decide(updates: Sequence[RefUpdate]) -> Decision:
+    """Apply the branch rule: `main` or `master` deploys, everything else is only stored."""
+    if any(not _OBJECT_ID.fullmatch(oid) for update in updates for oid in (update.old, update.new)):
+        return Decision(refusal="git sent an object id that is neither SHA-1 nor SHA-256; nothing was changed")
+    by_branch = {update.branch: update for update in updates if update.branch in DEPLOY_BRANCHES}
+    for branch, update in by_branch.items():
+        if update.is_deletion:
+            return Decision(
+                refusal=f"{branch} is the deploy branch and cannot be deleted; `drycc destroy` removes the app"
+            )
+    deploy = next((by_branch[branch] for branch in DEPLOY_BRANCHES if branch in by_branch), None)
+    others = [update for update in updates if update is not deploy]
+    return Decision(deploy=deploy, notes=_notes(others, deploy))
+
+
+def _notes(others: Sequence[RefUpdate], deploy: RefUpdate | None) -> tuple[str, ...]:
+    stored = [_name(update) for update in others if not update.is_deletion]
+    removed = [_name(update) for update in others if update.is_deletion]
+    notes = [f"{_listed(removed)} removed; the running app does not change."] if removed else []
+    if stored:
+        notes.append(f"{_listed(stored)} stored, nothing is deployed: only {' or '.join(DEPLOY_BRANCHES)} deploys.")
+    if stored and deploy is None:
+        notes.append(f"To deploy it: git push <remote> {_short(others, stored)}:{DEPLOY_BRANCHES[0]}")
+    return tuple(notes)
+
+
+def _name(update: RefUpdate) -> str:
+    if update.branch is not None:
+        return f"branch {update.branch}"
+    if update.ref.startswith("refs/tags/"):
+        return f"tag {update.ref.removeprefix('refs/tags/')}"
+    return update.ref
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _short(others: Sequence[RefUpdate], stored: Sequence[str]) -> str:
+    first = next(update for update in others if _name(update) == stored[0])
+    if first.branch is not None:
+        return first.branch
+    # A tag object cannot be a branch tip: `^{}` names the commit that it points to.
+    return f"{first.ref.removeprefix('refs/tags/')}^{{}}"

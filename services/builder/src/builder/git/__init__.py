@@ -1,0 +1,1 @@
+"""Everything that touches git: repositories, processes, hooks, trees."""

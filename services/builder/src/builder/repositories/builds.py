@@ -1,0 +1,153 @@
+"""Storage of build records and, in the same transactions, of the events about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from builder.domain.builds import Build, BuildState, Verdict
+from builder.domain.errors import BuildNotFoundError
+from builder.schema.tables import BuildRow, inbox, outbox
+from shared.events import Event
+from shared.outbox import Inbox, Outbox
+
+SOURCE = "/services/builder"
+UNFINISHED = (BuildState.REQUESTED, BuildState.RUNNING)
+
+
+class BuildRepository:
+    """Works in the transaction of `session`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self._outbox = Outbox(session, outbox, source=SOURCE)
+        self._inbox = Inbox(session, inbox)
+
+    async def get(self, build_id: UUID) -> Build:
+        """The build of that id.
+
+        Raises:
+            BuildNotFoundError: there is none.
+        """
+        row = await self._session.get(BuildRow, build_id)
+        if row is None:
+            raise BuildNotFoundError(build_id)
+        return _build(row)
+
+    async def page(self, *, app: str | None, before: UUID | None, limit: int) -> list[Build]:
+        """Builds, newest first; `before` continues after the last one of an earlier list (ids are ordered by time)."""
+        query = select(BuildRow).order_by(BuildRow.id.desc()).limit(limit)
+        if app is not None:
+            query = query.where(BuildRow.app == app)
+        if before is not None:
+            query = query.where(BuildRow.id < before)
+        return [_build(row) for row in await self._session.scalars(query)]
+
+    async def unfinished(self) -> Sequence[Build]:
+        """Builds that are neither over nor given up."""
+        query = select(BuildRow).where(BuildRow.state.in_(UNFINISHED))
+        return [_build(row) for row in await self._session.scalars(query.order_by(BuildRow.id))]
+
+    async def next_number(self, app: str) -> int:
+        """The number that the app's next build gets; one build at a time asks, under the app's push lock."""
+        query = select(func.coalesce(func.max(BuildRow.number), 0)).where(BuildRow.app == app)
+        return int((await self._session.execute(query)).scalar_one()) + 1
+
+    async def deployed(self, app: str, *, limit: int) -> list[UUID]:
+        """Builds that ran last, the present one first: what a rollback may go back to."""
+        query = select(BuildRow.id).where(BuildRow.app == app, BuildRow.deployed_at.is_not(None))
+        return list(await self._session.scalars(query.order_by(BuildRow.deployed_at.desc()).limit(limit)))
+
+    async def add(self, build: Build, *events: Event) -> None:
+        """Store a new build."""
+        self._session.add(BuildRow(**asdict(build)))
+        await self._session.flush()
+        await self._outbox.add(*events)
+
+    async def start(self, build_id: UUID, *, at: datetime, events: Sequence[Event]) -> None:
+        """The build runs from now on."""
+        await self._set(build_id, state=BuildState.RUNNING, started_at=at)
+        await self._outbox.add(*events)
+
+    async def end(
+        self,
+        build_id: UUID,
+        *,
+        state: BuildState,
+        at: datetime,
+        events: Sequence[Event],
+        code: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """The build is over; `code` and `message` say why, unless it succeeded.
+
+        The first end counts: what comes after it, because an answer to the commit was lost, changes nothing.
+        """
+        ended = await self._session.execute(
+            update(BuildRow)
+            .where(BuildRow.id == build_id, BuildRow.state.in_(UNFINISHED))
+            .values(state=state, ended_at=at, code=code, message=message)
+            .returning(BuildRow.id)
+        )
+        if ended.scalar_one_or_none() is not None:
+            await self._outbox.add(*events)
+
+    async def first_time(self, consumer: str, event_id: str) -> bool:
+        """Whether the consumer sees this event for the first time."""
+        return await self._inbox.first_time(consumer, event_id)
+
+    async def set_release(self, build_id: UUID, version: int) -> None:
+        """The controller made this release of the build; the first one counts."""
+        await self._session.execute(
+            update(BuildRow)
+            .where(BuildRow.id == build_id, BuildRow.release_version.is_(None))
+            .values(release_version=version)
+        )
+
+    async def set_verdict(
+        self, build_id: UUID, verdict: Verdict, *, code: str | None = None, message: str | None = None
+    ) -> None:
+        """What became of the release; later releases of the same build do not change it."""
+        await self._session.execute(
+            update(BuildRow)
+            .where(BuildRow.id == build_id, BuildRow.verdict.is_(None))
+            .values(verdict=verdict, verdict_code=code, verdict_message=message)
+        )
+
+    async def set_deployed(self, build_id: UUID, *, at: datetime) -> None:
+        """The build runs (again): a rollback deploys an old build once more."""
+        await self._set(build_id, deployed_at=at)
+
+    async def delete_app(self, app: str) -> None:
+        """Forget the app: another one may get its name."""
+        await self._session.execute(delete(BuildRow).where(BuildRow.app == app))
+
+    async def _set(self, build_id: UUID, **values: object) -> None:
+        await self._session.execute(update(BuildRow).where(BuildRow.id == build_id).values(**values))
+
+
+def _build(row: BuildRow) -> Build:
+    return Build(
+        id=row.id,
+        app=row.app,
+        number=row.number,
+        actor=row.actor,
+        sha=row.sha,
+        branch=row.branch,
+        state=BuildState(row.state),
+        requested_at=row.requested_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        code=row.code,
+        message=row.message,
+        release_version=row.release_version,
+        verdict=Verdict(row.verdict) if row.verdict else None,
+        verdict_code=row.verdict_code,
+        verdict_message=row.verdict_message,
+        deployed_at=row.deployed_at,
+    )

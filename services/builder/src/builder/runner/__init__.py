@@ -1,0 +1,1 @@
+"""Build runners: the port and its adapters."""

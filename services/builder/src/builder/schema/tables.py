@@ -1,0 +1,56 @@
+"""The tables of the database `builder`. Rows never leave the package `repositories`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.db import NAMING_CONVENTION, UtcDateTime
+from shared.outbox import inbox_table, outbox_table
+
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
+outbox = outbox_table(metadata)
+inbox = inbox_table(metadata)
+
+STATES = "'requested', 'running', 'succeeded', 'failed', 'cancelled'"
+VERDICTS = "'deployed', 'failed', 'rejected'"
+
+
+class Base(DeclarativeBase):
+    """Base of the mapped classes."""
+
+    metadata = metadata
+
+
+class BuildRow(Base):
+    """One build. `code` and `message` are set when it failed or was cancelled."""
+
+    __tablename__ = "builds"
+    __table_args__ = (
+        UniqueConstraint("app", "number"),
+        CheckConstraint(f"state IN ({STATES})", name="state"),
+        CheckConstraint(f"verdict IN ({VERDICTS})", name="verdict"),
+        # Recovery at start looks for these only, and there are never many.
+        Index("ix_builds_unfinished", "state", postgresql_where="state IN ('requested', 'running')"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    app: Mapped[str] = mapped_column(String(63))
+    number: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(Text)
+    sha: Mapped[str] = mapped_column(String(64))
+    branch: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    code: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(Text)
+    release_version: Mapped[int | None] = mapped_column(BigInteger)
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    verdict_code: Mapped[str | None] = mapped_column(String(64))
+    verdict_message: Mapped[str | None] = mapped_column(Text)
+    deployed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

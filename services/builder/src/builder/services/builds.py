@@ -1,0 +1,180 @@
+"""Runs builds to their end, whoever listens: state, log, result, and the wait for what the controller makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+from builder.domain.builds import BuildState
+from builder.domain.errors import BuildEndedError
+from builder.domain.text import failure, progress, refusal
+from builder.metrics import BUILD_SECONDS, BUILDS
+from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, Plan, Runner, Tree
+from builder.services.logs import BuildLogs
+from builder.services.outcome import tell_outcome
+from builder.services.records import BuildRecords
+from builder.services.runs import BuildRun
+from builder.services.verdicts import Verdicts
+from builder.tasks import OneShots
+from shared.logging import bind_context, get_logger
+
+log = get_logger(__name__)
+
+STOP_SECONDS = 10.0
+INTERRUPTED = "the builder was stopped while it built"
+INTERRUPTED_HINT = "Nothing was deployed; push again."
+
+
+class Builds:
+    """Owns the tasks of all running builds. A build that was started ends in a final state, also at shutdown."""
+
+    def __init__(
+        self,
+        *,
+        runner: Runner,
+        records: BuildRecords,
+        logs: BuildLogs,
+        verdicts: Verdicts,
+        at_once: int,
+        kept: int,
+        verdict_timeout: timedelta,
+    ) -> None:
+        self._runner = runner
+        self._records = records
+        self._logs = logs
+        self._verdicts = verdicts
+        self._slots = asyncio.Semaphore(at_once)
+        self._kept = kept
+        self._verdict_timeout = verdict_timeout
+        self._runs: dict[UUID, BuildRun] = {}
+        self._tasks = OneShots()
+
+    async def start(self, spec: BuildSpec, plan: Plan, tree: Tree) -> BuildRun:
+        """Store the request and begin; `tree` must stay readable until the run is done."""
+        await self._records.requested(spec)
+        run = BuildRun(spec, plan, tree, self._logs.create(spec.app, spec.build_id))
+        self._runs[spec.build_id] = run
+        self._tasks.spawn(self._carry_out(run), name=f"build-{spec.build_id}")
+        return run
+
+    async def cancel(self, build_id: UUID, reason: str) -> None:
+        """Stop a running build and wait until it has stopped.
+
+        Raises:
+            BuildNotFoundError: there is no such build.
+            BuildEndedError: it is over.
+        """
+        run = self._runs.get(build_id)
+        if run is None:
+            raise BuildEndedError(build_id, (await self._records.get(build_id)).state)
+        run.cancel(reason)
+        async with asyncio.timeout(STOP_SECONDS * 2):
+            await run.done.wait()
+
+    async def stop_app(self, app: str, reason: str) -> None:
+        """Stop what the app builds now, if anything."""
+        for run in [run for run in self._runs.values() if run.spec.app == app and not run.is_built]:
+            await self.cancel(run.spec.build_id, reason)
+
+    async def recover(self) -> None:
+        """Give up the builds that an earlier process left behind; nobody waits for them any more."""
+        for build in await self._records.unfinished():
+            error = BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT)
+            text = failure("Build failed", code=error.code, message=error.message, hint=error.hint)
+            await self._records.failed(build.id, error)
+            try:
+                await self._logs.append_line(build.app, build.id, text)
+            except OSError as exc:  # a full disk must not keep the builder from starting
+                log.warning("build_log_not_ended", build_id=str(build.id), error=str(exc))
+            log.info("build_interrupted", app=build.app, build_id=str(build.id))
+
+    async def close(self) -> None:
+        """Stop all builds and record that; those that wait for a verdict just stop waiting."""
+        await self._tasks.close()
+
+    async def _carry_out(self, run: BuildRun) -> None:
+        bind_context(app=run.spec.app, build_id=str(run.spec.build_id), actor=run.spec.actor)
+        try:
+            with self._verdicts.expect(run.spec.build_id) as news:
+                if await self._build(run):
+                    run.log.conclude(progress("Build complete, making a release..."))
+                    is_well = await tell_outcome(run, news, idle_timeout=self._verdict_timeout)
+                    run.status = 0 if is_well else 1
+        except asyncio.CancelledError:
+            if run.is_built:
+                run.log.conclude(
+                    refusal("The builder is being stopped; `drycc releases list` shows what was deployed.")
+                )
+            raise
+        finally:
+            self._runs.pop(run.spec.build_id, None)
+            self._logs.finish(run.spec.build_id)
+            run.done.set()
+        if run.is_built:  # also when its release failed: each of those leaves a workspace as well
+            await self._tidy(run.spec.app)
+
+    async def _build(self, run: BuildRun) -> bool:
+        """Build and record how it went; False when there is no result."""
+        try:
+            result = await self._work(run)
+            await self._records.succeeded(run.spec.build_id, result)
+        except BuildFailedError as error:
+            await self._fail(run, error)
+        except asyncio.CancelledError:
+            await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
+            raise
+        except Exception:
+            log.exception("build_broke")
+            hint = "This is a fault of the platform; its log says more."
+            await self._fail(run, BuildFailedError("internal", "the builder failed unexpectedly", hint=hint))
+        else:
+            BUILDS.labels(BuildState.SUCCEEDED, "").inc()
+            log.info("build_ended", state=BuildState.SUCCEEDED, image=result.image)
+            return True
+        return False
+
+    async def _work(self, run: BuildRun) -> BuildResult:
+        """Run the runner in a task of its own, so that cancelling the build and stopping the service stay apart."""
+        run.work = work = asyncio.create_task(self._in_slot(run), name=f"runner-{run.spec.build_id}")
+        if run.cancel_reason is not None:
+            work.cancel()
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.wait({work}, timeout=STOP_SECONDS)
+            raise
+        if work.cancelled():
+            raise BuildFailedError("cancelled", run.cancel_reason or "the build was cancelled")
+        run.is_built = work.exception() is None
+        return work.result()
+
+    async def _in_slot(self, run: BuildRun) -> BuildResult:
+        if self._slots.locked():
+            run.log.conclude(progress("Waiting for other builds to end..."))
+        async with self._slots:
+            await self._records.started(run.spec.build_id)
+            with BUILD_SECONDS.time():
+                return await self._runner.build(run.tree, run.spec, run.plan, run.log)
+
+    async def _fail(self, run: BuildRun, error: BuildFailedError) -> None:
+        is_cancelled = error.code == "cancelled"
+        state = BuildState.CANCELLED if is_cancelled else BuildState.FAILED
+        BUILDS.labels(state, error.code).inc()
+        what = "Build cancelled" if is_cancelled else "Build failed"
+        # Its last lines have just been streamed, so they are not repeated here.
+        run.log.conclude(failure(what, code=error.code, message=error.message, hint=error.hint))
+        if is_cancelled:
+            await self._records.cancelled(run.spec.build_id, error.message)
+        else:
+            await self._records.failed(run.spec.build_id, error)
+        log.info("build_ended", state=state, code=error.code)
+
+    async def _tidy(self, app: str) -> None:
+        """Drop workspaces that no rollback will ask for; the next push tries again when it does not work."""
+        try:
+            keep = set(await self._records.deployed(app, limit=self._kept))
+            await self._runner.discard(app, keep)
+        except OSError as exc:
+            log.warning("workspaces_not_tidied", error=str(exc))

@@ -1,0 +1,161 @@
+"""Serves the git commands of SSH clients: permission, lock, repository, and the process, watched until its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from builder.domain.commands import GitCommand
+from builder.domain.text import refusal
+from builder.git.environment import GitEnvironment
+from builder.git.hooks import HookServer
+from builder.git.packing import Packer
+from builder.git.pipe import InputPipe
+from builder.git.process import GitProcess, Sink
+from builder.git.repository import Repositories
+from builder.metrics import PUSHES
+from builder.runner.port import AppConfig
+from builder.services.controller import Account, ControllerClient
+from builder.services.locks import PushLocks
+from builder.services.pushes import Push
+from shared.errors import SuiteError
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+
+class Client(Sink, Protocol):
+    """The SSH side of one command."""
+
+    @property
+    def input(self) -> InputPipe:
+        """The bytes that the client sends."""
+
+    @property
+    def gone(self) -> asyncio.Event:
+        """Set when the client has gone for good; the end of its input alone does not mean that."""
+
+    def attach(self, process: GitProcess) -> None:
+        """Slow this process down when the client reads slowly."""
+
+
+@dataclass(frozen=True)
+class GitSessions:
+    """Everything that a git command of a client needs."""
+
+    controller: ControllerClient
+    locks: PushLocks
+    repositories: Repositories
+    hooks: HookServer[Push]
+    environment: GitEnvironment
+    packer: Packer
+    upload_idle_timeout: timedelta
+
+    async def serve(self, command: GitCommand, account: Account, client: Client, *, protocol: str | None) -> int:
+        """Run the command to its end; returns its exit status. Refusals are told in git's own protocol."""
+        try:
+            config = await self.controller.config(command.app, account.username)
+            if not command.is_push:
+                return await self._run(command, client, protocol=protocol)
+            with self.locks.hold(command.app, account.username), PUSHES.track_inprogress():
+                return await self._receive(command, account, config, client, protocol)
+        except SuiteError as error:
+            log.info("git_command_refused", code=error.code, app=command.app, actor=account.username)
+            client.take(error_packet(error.detail), is_error=False)
+            return 1
+
+    async def _receive(
+        self, command: GitCommand, account: Account, config: AppConfig, client: Client, protocol: str | None
+    ) -> int:
+        app = command.app
+        push = Push(app, account.username, config, self.repositories.path(app))
+        with self.hooks.expect(push) as token:
+            try:
+                status = await self._run(command, client, protocol=protocol, token=token, push=push)
+            finally:
+                # The lock stands for the build too, which may outlive both the client and git.
+                if push.run is not None:
+                    await push.run.done.wait()
+        if push.is_received:
+            await asyncio.to_thread(self.repositories.adopt_head, app)
+            await self.packer.consider(app)
+        return status
+
+    async def _run(
+        self,
+        command: GitCommand,
+        client: Client,
+        *,
+        protocol: str | None,
+        token: str | None = None,
+        push: Push | None = None,
+    ) -> int:
+        repository = await asyncio.to_thread(self.repositories.ensure, command.app)
+        if client.gone.is_set():
+            return 1
+        process = await GitProcess.spawn(
+            ["git", command.service.removeprefix("git-"), str(repository)],
+            environment=self.environment.serving(token=token, protocol=protocol),
+            stdin=client.input,
+            sink=client,
+        )
+        client.attach(process)
+        try:
+            return await self._watch(process, client, push)
+        finally:
+            if not process.ended.done():
+                await process.end()
+
+    async def _watch(self, process: GitProcess, client: Client, push: Push | None) -> int:
+        """Wait for the process; end it when the client has gone, unless a build was requested by then."""
+        gone = asyncio.create_task(client.gone.wait())
+        either: set[asyncio.Future[Any]] = {process.ended, gone}
+        try:
+            while not process.ended.done():
+                patience = self._patience(client, push)
+                await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if process.ended.done():
+                    break
+                if gone.done():
+                    if push is None or not push.is_requested:
+                        return await _gone(process, push)
+                    await asyncio.wait({process.ended})
+                elif self._is_stalled(client, push):
+                    client.take(
+                        refusal("The push was closed: nothing was received for a while.").encode(), is_error=True
+                    )
+                    return 1
+        finally:
+            gone.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await gone
+        return process.ended.result()
+
+    def _patience(self, client: Client, push: Push | None) -> float | None:
+        """Seconds until an upload without data counts as stalled; None when nothing is uploaded."""
+        if push is None or push.is_received:
+            return None
+        now = asyncio.get_running_loop().time()
+        return max(0.0, client.input.last_fed + self.upload_idle_timeout.total_seconds() - now) + 0.01
+
+    def _is_stalled(self, client: Client, push: Push | None) -> bool:
+        if push is None or push.is_received:
+            return False
+        idle = asyncio.get_running_loop().time() - client.input.last_fed
+        return idle >= self.upload_idle_timeout.total_seconds()
+
+
+async def _gone(process: GitProcess, push: Push | None) -> int:
+    if push is not None:
+        log.info("push_abandoned", app=push.app, actor=push.username)
+    await process.end()
+    return 1
+
+
+def error_packet(text: str) -> bytes:
+    """A pkt-line that git's client prints as `fatal: remote error: <text>` (gitprotocol-pack, ERR)."""
+    payload = b"ERR " + text.replace("\n", " ").encode()
+    return b"%04x" % (len(payload) + 4) + payload

@@ -1,0 +1,1 @@
+"""The SSH side: listening, host keys, authentication, one session per git command."""

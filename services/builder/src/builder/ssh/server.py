@@ -1,0 +1,121 @@
+"""The SSH server: algorithms, host keys, limits and its life."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncssh
+
+from builder.services.accounts import AccountCache
+from builder.services.controller import Account
+from builder.services.sessions import GitSessions
+from builder.settings import Settings
+from builder.ssh.connection import Connection
+from builder.ssh.hostkeys import load_host_keys
+from builder.ssh.limits import LoginLimits
+from builder.ssh.session import GitSession
+from builder.tasks import OneShots
+from shared.errors import UnavailableError
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+# The client's order decides and OpenSSH puts ChaCha20 first; AES-GCM is faster on every processor with AES
+# instructions, and is only chosen when ChaCha20 is not offered. The plain counter modes are for old clients.
+AES = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes192-ctr", "aes128-ctr"]
+CHACHA = "chacha20-poly1305@openssh.com"
+# Larger windows cost OpenSSH's client a multiple of its time and gain nothing.
+WINDOW_BYTES = 2 * 1024 * 1024
+PACKET_BYTES = 32 * 1024
+CLOSE_SECONDS = 5.0
+
+
+class SshServer:
+    """Listens between `start` and `close`."""
+
+    def __init__(self, settings: Settings, *, sessions: GitSessions, accounts: AccountCache) -> None:
+        self._settings = settings
+        self.sessions = sessions
+        self._accounts = accounts
+        self._limits = LoginLimits(
+            total=settings.ssh_max_unauthenticated, per_address=settings.ssh_max_unauthenticated_per_address
+        )
+        self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._tasks = OneShots()
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also when settings left the choice to the system."""
+        if self._acceptor is None:
+            raise UnavailableError("the SSH server is not running")
+        return self._acceptor.get_port()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address is in use, or the host keys cannot be kept.
+        """
+        settings = self._settings
+        keys = await asyncio.to_thread(load_host_keys, settings.host_key_dir)
+        self._acceptor = await asyncssh.listen(
+            settings.ssh_host,
+            settings.ssh_port,
+            server_factory=self._new_connection,
+            server_host_keys=keys,
+            config=None,
+            encryption_algs=AES if settings.ssh_prefer_aes else [*AES, CHACHA],
+            compression_algs=None,
+            window=WINDOW_BYTES,
+            max_pktsize=PACKET_BYTES,
+            encoding=None,
+            line_editor=False,
+            allow_pty=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_auth=False,
+            gss_kex=False,
+            login_timeout=settings.ssh_login_timeout.total_seconds(),
+            keepalive_interval=settings.ssh_keepalive_interval.total_seconds(),
+            keepalive_count_max=settings.ssh_keepalive_count,
+        )
+        log.info("ssh_listening", host=settings.ssh_host, port=self.port)
+
+    async def check(self) -> None:
+        """Return when it listens; UnavailableError otherwise."""
+        _ = self.port
+
+    def stop_accepting(self) -> None:
+        """Take no new connections."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+
+    async def close(self) -> None:
+        """Let running sessions say their last words, end them, and close all connections."""
+        self.stop_accepting()
+        await self._tasks.drain(seconds=CLOSE_SECONDS)
+        await self._tasks.close()
+        connections = list(self._connections)
+        for connection in connections:
+            connection.close()
+        for connection in connections:
+            await connection.wait_closed()
+        if self._acceptor is not None:
+            await self._acceptor.wait_closed()
+            self._acceptor = None
+
+    def _new_connection(self) -> Connection:
+        return Connection(
+            accounts=self._accounts,
+            limits=self._limits,
+            max_keys=self._settings.ssh_max_keys,
+            new_session=self._new_session,
+            connections=self._connections,
+        )
+
+    def _new_session(self, account: Account) -> GitSession:
+        return GitSession(account, sessions=self.sessions, tasks=self._tasks)

@@ -1,0 +1,1 @@
+"""REST API, releases and the engine of Workflow."""

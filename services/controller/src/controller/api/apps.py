@@ -1,0 +1,72 @@
+"""Apps: listed, made, shown, handed over, destroyed; one-off commands in them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from controller.api import present
+from controller.api.body import Body
+from controller.api.deps import Ctx, Who, Work
+from controller.api.paging import Paging
+from controller.api.words import searchable
+from controller.services.access import Access, Action
+from controller.services.accounts import Accounts
+from controller.services.apps import Apps
+from controller.services.jobs import Jobs, start_job
+
+router = APIRouter(prefix="/v2/apps")
+
+
+@router.get("")
+async def list_apps(who: Who, uow: Work, paging: Paging, search: str = "") -> Response:
+    """The apps that the caller owns or may view; all of them for superusers."""
+    page = await Apps(uow).list_visible(
+        viewer=who,
+        everything=who.is_superuser,
+        search=searchable(search),
+        limit=paging.limit,
+        offset=paging.offset,
+    )
+    return paging.answer(map(present.app, page.items), total=page.total)
+
+
+@router.post("")
+async def create_app(who: Who, body: Body, uow: Work) -> Response:
+    """A new app of the caller."""
+    app = await Apps(uow).create(owner=who, name=body.get("id"))
+    return JSONResponse(present.app(app), status_code=201)
+
+
+@router.get("/{app_id:app}")
+async def get_app(app_id: str, who: Who, uow: Work) -> Response:
+    """One app."""
+    return JSONResponse(present.app(await Access(uow).app(app_id, who, Action.VIEW)))
+
+
+@router.post("/{app_id:app}")
+async def transfer_app(app_id: str, who: Who, body: Body, uow: Work) -> Response:
+    """Hand the app over to the person named under `owner`; without one nothing happens."""
+    owner = body.get("owner")
+    await Access(uow).app(app_id, who, Action.TRANSFER if owner else Action.CHANGE)
+    if owner:
+        await Apps(uow).transfer(app_id, to=await Accounts(uow).get_by_name(str(owner)))
+    return Response(status_code=200)
+
+
+@router.delete("/{app_id:app}")
+async def delete_app(app_id: str, who: Who, uow: Work) -> Response:
+    """Destroy the app."""
+    await Access(uow).app(app_id, who, Action.DELETE)
+    await Apps(uow).delete(app_id, actor=who)
+    return Response(status_code=204)
+
+
+@router.post("/{app_id:app}/run")
+async def run_command(app_id: str, who: Who, body: Body, ctx: Ctx) -> Response:
+    """Start a one-off command; its output is in the logs."""
+    async with ctx.unit_of_work() as uow:
+        await Access(uow).app(app_id, who, Action.CHANGE)
+        job = await Jobs(uow).prepare(app_id, body, actor=who)
+    await start_job(ctx.engine, job)
+    return Response(status_code=204)

@@ -1,0 +1,110 @@
+"""What builders ask: whose key that is, what they may push to, how to build it, and that a build is done."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from controller.api import present
+from controller.api.body import Body
+from controller.api.compat import HookForbiddenError
+from controller.api.deps import Builder, Work
+from controller.domain.accounts import Account, Key
+from controller.domain.apps import App
+from controller.domain.builds import check_build
+from controller.domain.errors import AppNotFoundError
+from controller.domain.fields import FieldChecker
+from controller.services.access import Access, Action
+from controller.services.accounts import Accounts
+from controller.services.apps import Apps
+from controller.services.builds import Builds
+from controller.services.configs import Configs
+from controller.services.grants import Grants
+from controller.services.keys import Keys
+from controller.uow import Uow
+from shared.errors import ForbiddenError, NotFoundError
+
+router = APIRouter(prefix="/v2/hooks", dependencies=[Builder])
+
+
+@router.get("/key/{fingerprint:rest}")
+async def find_key(fingerprint: str, uow: Work) -> Response:
+    """Whose key has that fingerprint (`SHA256:...` or MD5 in colon form) and what they may push to."""
+    owner = await Keys(uow).owner_of(fingerprint)
+    return JSONResponse({"username": owner.username, "apps": await Access(uow).pushable(owner)})
+
+
+@router.get("/keys/{app_id:app}")
+async def list_keys(app_id: str, uow: Work) -> Response:
+    """The keys of everybody who was granted to view the app."""
+    grants = await Grants(uow).list(app_id)
+    viewers = [grant.user_id for grant in grants if "view" in grant.permissions]
+    return JSONResponse(_present(await Keys(uow).of_users(viewers)))
+
+
+@router.get("/keys/{app_id:app}/{username:username}")
+async def list_keys_of(app_id: str, username: str, uow: Work) -> Response:
+    """The keys of one person who may view the app."""
+    app = await Apps(uow).get(app_id)
+    user = await Accounts(uow).get_by_name(username)
+    await _require(uow, app, user, Action.VIEW)
+    keys = await Keys(uow).of_users([user.id])
+    if not keys:
+        raise NoKeysError
+    return JSONResponse(_present(keys))
+
+
+@router.post("/config")
+async def get_config(body: Body, uow: Work) -> Response:
+    """The config to build with, for a person who may change the app."""
+    app, _user = await _pusher(uow, body)
+    return JSONResponse(present.config(await Configs(uow).get(app.name)))
+
+
+@router.post("/build")
+async def create_build(body: Body, uow: Work) -> Response:
+    """Make a release of a finished build."""
+    app, user = await _pusher(uow, body)
+    request = check_build(body, null_is_empty=True, allow_loopback=True)
+    release = await Builds(uow).create(app.name, request, actor=user)
+    return JSONResponse({"release": {"version": release.version}})
+
+
+class NoKeysError(NotFoundError):
+    """The person has no SSH key."""
+
+    def __init__(self) -> None:
+        super().__init__("No Keys match the given query.")
+
+
+async def _pusher(uow: Uow, body: Body) -> tuple[App, Account]:
+    """The app and the person that the body names, if that person may push to it.
+
+    Raises:
+        InvalidFieldsError: the body names none.
+        ObjectNotFoundError: there is no such app or person.
+        HookForbiddenError: the person may not push to it.
+    """
+    fields = FieldChecker(body)
+    name, username = fields.text("receive_repo", required=True), fields.text("receive_user", required=True)
+    fields.finish()
+    app = await Apps(uow).get(name)
+    user = await Accounts(uow).get_by_name(username)
+    await _require(uow, app, user, Action.CHANGE)
+    return app, user
+
+
+async def _require(uow: Uow, app: App, user: Account, action: Action) -> None:
+    if not user.is_active:
+        raise HookForbiddenError(app.name)
+    try:
+        await Access(uow).app(app.name, user, action)
+    except (AppNotFoundError, ForbiddenError):
+        raise HookForbiddenError(app.name) from None
+
+
+def _present(keys: dict[str, list[Key]]) -> dict[str, object]:
+    return {
+        username: [{"key": key.public, "fingerprint": key.fingerprint} for key in owned]
+        for username, owned in keys.items()
+    }

@@ -1,0 +1,1 @@
+"""What runs beside the API: the reconciler and the consumers of events."""

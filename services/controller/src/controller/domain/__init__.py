@@ -1,0 +1,1 @@
+"""Rules and values of the controller: pure, without I/O."""

@@ -1,0 +1,169 @@
+"""What a build may be made of, which process types it has, and how each of them is started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from controller.domain.fields import FieldChecker
+from controller.domain.names import WEB, ptype_problem
+from controller.domain.releases import Build, BuildRequest
+from controller.domain.schemas import DRYCCFILE, schema_problem
+from shared.errors import InvalidInputError
+
+EMPTY_COMMAND = "Command can't be empty for process type"
+LOOPBACK = "image must not use the loopback address"
+
+_LOCAL = "workspace/"
+_LOOPBACK_IMAGE = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?/")
+
+Pipeline = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a process type is started: a Procfile line for a shell, or command and arguments of an image."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    shell: str | None = None
+
+
+@dataclass(frozen=True)
+class ReleaseJob:
+    """One command of the release phase; it runs with the environment of its own process type."""
+
+    ptype: str
+    start: Start
+    timeout_seconds: int | None
+
+
+def check_build(
+    body: Mapping[str, object], *, null_is_empty: bool = False, allow_loopback: bool = False
+) -> BuildRequest:
+    """The build that `body` asks for. `null_is_empty` and `allow_loopback` are for builders, which are trusted.
+
+    Raises:
+        InvalidFieldsError: fields are missing or malformed.
+        InvalidInputError: the image is on this machine, or the build has no process type.
+    """
+    check = FieldChecker(body)
+    request = BuildRequest(
+        image=check.text("image", required=True),
+        stack=check.text("stack", required=True, most=32),
+        sha=check.text("sha", most=40, null=null_is_empty),
+        procfile=cast("Mapping[str, str]", check.mapping("procfile", _procfile_problem, null=null_is_empty)),
+        dryccfile=check.mapping("dryccfile", _dryccfile_problem, null=null_is_empty),
+        dockerfile=check.text("dockerfile", null=null_is_empty),
+    )
+    check.finish()
+    if request.dryccfile and not request.dryccfile["pipeline"]:
+        raise InvalidInputError("skip deploy, ptypes are not within the optional range: []")
+    if _LOOPBACK_IMAGE.match(request.image) and not allow_loopback:
+        raise InvalidInputError(LOOPBACK)
+    return request
+
+
+def check_owner(build: Build | BuildRequest, app: str) -> None:
+    """Refuse what was built on this machine for another app: its owner alone may see or run that.
+
+    Raises:
+        InvalidInputError: the build, or a part of it, names such an image.
+    """
+    images = [build.image]
+    for pipeline in _pipelines(build):
+        sections = (pipeline.get("deploy"), pipeline.get("run"))
+        images += [str(section["image"]) for section in sections if section and section.get("image")]
+    for image in images:
+        if image.startswith(_LOCAL) and not image.startswith(f"{_LOCAL}{app}:"):
+            raise InvalidInputError(f"{image} was built for another app")
+
+
+def ptypes_of(build: Build | BuildRequest | None) -> tuple[str, ...]:
+    """The process types of a build, in the order in which it names them; none without a build."""
+    if build is None:
+        return ()
+    if build.dryccfile:
+        return tuple(str(pipeline["ptype"]) for pipeline in _pipelines(build))
+    return tuple(build.procfile) or (WEB,)
+
+
+def start_of(build: Build, ptype: str) -> Start:
+    """How `ptype` of this build is started. A type that the build does not know runs the image as it is."""
+    if build.dryccfile:
+        pipeline = _pipeline(build, ptype)
+        deploy = cast("Mapping[str, Any]", pipeline.get("deploy", {}))
+        return Start(
+            image=_image(build, ptype, deploy),
+            command=tuple(deploy.get("command", ())),
+            args=tuple(deploy.get("args", ())),
+        )
+    line = build.procfile.get(ptype)
+    if line is None:
+        return Start(image=build.image)
+    if build.dockerfile or not build.sha:
+        return Start(image=build.image, args=tuple(line.split()))
+    return Start(image=build.image, shell=line)
+
+
+def release_jobs(build: Build, ptypes: tuple[str, ...]) -> tuple[ReleaseJob, ...]:
+    """The commands to run before `ptypes` roll, in the order of the pipelines."""
+    jobs = []
+    for pipeline in _pipelines(build):
+        run = cast("Mapping[str, Any] | None", pipeline.get("run"))
+        ptype = str(pipeline["ptype"])
+        if run is None or ptype not in ptypes:
+            continue
+        start = Start(
+            image=_image(build, ptype, run),
+            command=tuple(run.get("command", ())),
+            args=tuple(run.get("args", ())),
+        )
+        jobs.append(ReleaseJob(ptype, start, run.get("timeout")))
+    return tuple(jobs)
+
+
+def _pipelines(build: Build | BuildRequest) -> tuple[Pipeline, ...]:
+    pipelines = cast("Mapping[str, Pipeline]", build.dryccfile.get("pipeline", {}))
+    return tuple(pipelines.values())
+
+
+def _pipeline(build: Build, ptype: str) -> Pipeline:
+    return next((pipeline for pipeline in _pipelines(build) if pipeline["ptype"] == ptype), {})
+
+
+def _image(build: Build, ptype: str, section: Mapping[str, Any]) -> str:
+    """`image` of the section if given, else that of the type; the name of a type with a `build` means its image."""
+    built = {str(pipeline["ptype"]) for pipeline in _pipelines(build) if "build" in pipeline}
+    named = str(section.get("image") or (ptype if ptype in built else build.image))
+    if named not in built:
+        return named
+    return build.image if named == WEB else f"{build.image}-{named}"
+
+
+def _procfile_problem(procfile: Mapping[str, object]) -> str | None:
+    for ptype, command in procfile.items():
+        if (problem := ptype_problem(ptype)) is not None:
+            return problem
+        if command is None or command == "":
+            return EMPTY_COMMAND
+        if not isinstance(command, str):
+            return f"could not validate {command!r}: {command!r} is not of type 'string'"
+        if not command.strip():
+            return EMPTY_COMMAND
+    return None
+
+
+def _dryccfile_problem(dryccfile: Mapping[str, object]) -> str | None:
+    if not dryccfile:
+        return None
+    if (problem := schema_problem(dryccfile, DRYCCFILE)) is not None:
+        return problem
+    pipelines = cast("Mapping[str, Pipeline]", dryccfile["pipeline"])
+    ptypes = [str(pipeline["ptype"]) for pipeline in pipelines.values()]
+    if (problem := next(filter(None, map(ptype_problem, ptypes)), None)) is not None:
+        return problem
+    return "Pipeline's ptype must be unique" if len(set(ptypes)) < len(ptypes) else None

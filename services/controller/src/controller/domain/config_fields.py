@@ -1,0 +1,143 @@
+"""The fields of a config that are keyed by process type: what may be written into each, and how it merges (4.8).
+
+A checker takes one process type's entry and returns its normal form, or raises `FieldProblem` with the sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from controller.domain.errors import MissingKeyError
+from controller.domain.names import key_problem, ptype_problem, tag_key_problem, tag_value_problem
+from controller.domain.plans import PLANS
+from controller.domain.schemas import PROBE, schema_problem
+
+PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_PROBES_MESSAGE: Final = f"Healthcheck pattern: ^({'|'.join(PROBES)})$"
+
+Entry = Any
+Checker = Callable[[object], Entry]
+
+
+class FieldProblem(Exception):  # noqa: N818 - a message on its way to its field, not a condition of its own
+    """What is wrong with one field of a config."""
+
+
+def parse_field(name: str, raw: object) -> dict[str, Entry]:
+    """Process type -> entry (None: remove) of the field `name`.
+
+    Raises:
+        FieldProblem: what is wrong.
+    """
+    if not isinstance(raw, Mapping):
+        shown = type(raw).__name__
+        raise FieldProblem(f"Expected a dictionary, but got {shown}.")
+    entries = {}
+    for ptype, entry in raw.items():
+        if (problem := ptype_problem(ptype)) is not None:
+            raise FieldProblem(problem)
+        entries[ptype] = None if entry is None else CHECKERS[name](entry)
+    return entries
+
+
+def merge_entries(name: str, base: Mapping[str, Entry], changes: Mapping[str, Entry]) -> dict[str, Entry]:
+    """`base` with the changes.
+
+    Raises:
+        MissingKeyError: something is to be removed that is not there.
+    """
+    merged = dict(base)
+    for ptype, entry in changes.items():
+        if entry is None or (entry == {} and name == "tags"):
+            if ptype not in merged:
+                raise MissingKeyError(ptype, name)
+            del merged[ptype]
+        elif isinstance(entry, Mapping):
+            merged[ptype] = _merge_keys(name, merged.get(ptype, {}), entry)
+        else:
+            merged[ptype] = entry
+    return merged
+
+
+def _merge_keys(name: str, base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is not None:
+            merged[key] = value
+        elif key in merged:
+            del merged[key]
+        else:
+            raise MissingKeyError(key, name)
+    return merged
+
+
+def _check_limit(entry: object) -> str:
+    if not isinstance(entry, str) or entry not in PLANS:
+        raise FieldProblem(f"The limit plan {entry} does not exist")
+    return entry
+
+
+def _check_grace_period(entry: object) -> str:
+    text = "" if isinstance(entry, bool) else str(entry)
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        raise FieldProblem(f"Termination Grace Period format: {entry}, where value must be a numeric")
+    return text
+
+
+def _check_tags(entry: object) -> dict[str, str | None]:
+    tags = _object(entry)
+    for key, value in tags.items():
+        problem = tag_key_problem(key) or (None if value is None else tag_value_problem(value))
+        if problem is not None:
+            raise FieldProblem(problem)
+    return tags
+
+
+def _check_registry(entry: object) -> dict[str, str | None]:
+    credentials = _object(entry)
+    if (problem := next(filter(None, map(key_problem, credentials)), None)) is not None:
+        raise FieldProblem(problem)
+    return credentials
+
+
+def _check_healthcheck(entry: object) -> dict[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise FieldProblem(f"could not validate {entry!r}: {entry!r} is not of type 'object'")
+    for probe, spec in entry.items():
+        if probe not in PROBES:
+            raise FieldProblem(_PROBES_MESSAGE)
+        if spec is not None and (problem := schema_problem(spec, PROBE)) is not None:
+            raise FieldProblem(problem)
+    return dict(entry)
+
+
+def _object(entry: object) -> dict[str, str | None]:
+    """An object of scalars, each as text."""
+    if not isinstance(entry, Mapping):
+        raise FieldProblem(f"Expected a dictionary, but got {type(entry).__name__}.")
+    if any(isinstance(value, Mapping | list) for value in entry.values()):
+        raise FieldProblem("Expected texts as values, but got something nested.")
+    return {str(key): None if value is None else str(value) for key, value in entry.items()}
+
+
+def _check_lifecycle(entry: object) -> dict[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise FieldProblem(f"Expected a dictionary, but got {type(entry).__name__}.")
+    return {str(key): _as_text(value) for key, value in entry.items()}
+
+
+def _as_text(value: object) -> object:
+    return value if value is None or isinstance(value, Mapping | list) else str(value)
+
+
+CHECKERS: Final[Mapping[str, Checker]] = {
+    "lifecycle_post_start": _check_lifecycle,
+    "lifecycle_pre_stop": _check_lifecycle,
+    "tags": _check_tags,
+    "limits": _check_limit,
+    "healthcheck": _check_healthcheck,
+    "termination_grace_period": _check_grace_period,
+    "registry": _check_registry,
+}
+"""In the order in which a release's summary names them (4.4), but for `values_refs` and `values`."""

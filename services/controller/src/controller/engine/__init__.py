@@ -1,0 +1,1 @@
+"""Where apps run: the port and its adapters."""

@@ -1,0 +1,115 @@
+"""The engine port: what the reconciler and the API ask of whatever runs the apps.
+
+Adapters: `engine.memory` (instant, scriptable) and `engine.local` (processes of this machine).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar, Literal, Protocol
+
+from controller.domain.spec import AppObservation, AppSpec, JobSpec, JobState, ProcessSpec
+from shared.errors import SuiteError
+
+Feature = Literal["autoscale", "lifecycle", "tags", "volumes"]
+"""What an adapter may be unable to do; the services refuse a request for a feature that the engine lacks."""
+
+
+class NotSupportedError(SuiteError):
+    """This engine cannot do what was asked; the text says what and what to do instead."""
+
+    code: ClassVar[str] = "not-supported"
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "Not supported by this engine"
+
+
+class StillThereError(SuiteError):
+    """Something of an app that is to go is still there; try again."""
+
+    code: ClassVar[str] = "still-there"
+    status: ClassVar[int] = 503
+    title: ClassVar[str] = "The app is not gone yet"
+
+
+class ExecSession(Protocol):
+    """A command in a running instance, joined to the caller until one side ends it."""
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """The next output: (1, stdout) or (2, stderr); None when the command has ended and all was read."""
+
+    async def write(self, data: bytes) -> None:
+        """Bytes for stdin; ignored when the command has ended or was started without stdin."""
+
+    async def resize(self, *, height: int, width: int) -> None:
+        """New size of the terminal, in character cells; nothing without a tty."""
+
+    async def wait(self) -> int:
+        """The exit code, as soon as there is one; 128 + n for signal n."""
+
+    async def close(self) -> None:
+        """End the command if it still runs; safe to call twice."""
+
+
+class Engine(Protocol):
+    """Runs apps. Every call has a deadline of the adapter's own and raises `UnavailableError` when it passes."""
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What this adapter can do beyond running processes and routing to them."""
+
+    async def start(self) -> None:
+        """Become ready for the other calls."""
+
+    async def close(self) -> None:
+        """Stop working; an adapter that owns the processes (local) ends them all."""
+
+    async def apply(self, spec: AppSpec) -> None:
+        """Record what the app should be and return; converges in the background. Idempotent.
+
+        Raises:
+            NotSupportedError: the spec asks for what this adapter cannot do.
+        """
+
+    async def remove(self, app: str) -> None:
+        """Take everything of the app away; it is gone when this returns. Unknown apps are gone already.
+
+        Raises:
+            StillThereError: not all is gone; call again later.
+        """
+
+    def watch(self) -> AsyncIterator[str]:
+        """Names of apps whose observation (a job's included) has changed, until closed. Doubles are possible."""
+
+    async def observe(self, app: str) -> AppObservation:
+        """What is there now; an empty observation for an unknown app."""
+
+    async def run(self, job: JobSpec) -> None:
+        """Start a one-off; a job of that name that exists already is left as it is.
+
+        Raises:
+            NotSupportedError: as for apply.
+            UnavailableError: it could not be started.
+        """
+
+    async def job(self, app: str, name: str) -> JobState | None:
+        """Where that one-off stands; None when there is none of that name (any more)."""
+
+    def logs(self, app: str, *, instance: str | None, lines: int, follow: bool) -> AsyncIterator[bytes]:
+        """Output of one instance, or of all of them in order of time; `lines` <= 0 means everything kept."""
+
+    async def exec(self, app: str, instance: str, *, command: Sequence[str], tty: bool, stdin: bool) -> ExecSession:
+        """Start a command beside a running instance, in its environment.
+
+        Raises:
+            NotFoundError: no such instance runs.
+        """
+
+    async def stop_instance(self, app: str, instance: str) -> None:
+        """End one instance; another takes its place. An unknown instance is not an error."""
+
+    def check(self, process: ProcessSpec) -> None:
+        """Refuse at once what can never run here.
+
+        Raises:
+            NotSupportedError: says what this adapter cannot do.
+        """

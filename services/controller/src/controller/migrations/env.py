@@ -1,0 +1,7 @@
+"""Alembic's entry: runs the scripts in `versions` on the controller's tables."""
+
+from controller.schema import accounts, apps  # noqa: F401  (declares the tables)
+from controller.schema.base import Base
+from shared.db import run_migrations
+
+run_migrations(Base.metadata)

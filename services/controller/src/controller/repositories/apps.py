@@ -1,0 +1,186 @@
+"""SQL of apps and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, Row, Select, delete, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.domain.apps import TAKEN_MESSAGE, Actor, App, AppSettings, Person
+from controller.domain.errors import AppNotFoundError, InvalidFieldsError
+from controller.domain.page import Page
+from controller.repositories.rows import to_app, to_settings
+from controller.schema.accounts import UserRow
+from controller.schema.apps import AppPermissionRow, AppRow, AppSettingsRow, ProcessRow
+from shared.db import uuid7
+
+STRUCTURE = (
+    select(func.json_object_agg(ProcessRow.ptype, ProcessRow.replicas, type_=JSON))
+    .where(ProcessRow.app_uuid == AppRow.uuid)
+    .correlate(AppRow)
+    .scalar_subquery()
+)
+_AppQuery = Select[AppRow, str, Any]
+
+
+class AppRepository:
+    """Apps. A deleted app is found by nothing but `deleted` and `is_taken`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def find(self, name: str) -> App | None:
+        """The app of that name."""
+        row = (await self._session.execute(_apps().where(AppRow.name == name))).one_or_none()
+        return None if row is None else _to_app(row)
+
+    async def get(self, name: str) -> App:
+        """The app of that name.
+
+        Raises:
+            AppNotFoundError: there is none.
+        """
+        app = await self.find(name)
+        if app is None:
+            raise AppNotFoundError
+        return app
+
+    async def lock(self, name: str) -> App:
+        """The app, whose writers now wait for this transaction.
+
+        Raises:
+            AppNotFoundError: there is none.
+        """
+        # Two statements: what the first one waited for is only seen by the next.
+        locked = select(AppRow.uuid).where(AppRow.name == name).with_for_update()
+        await self._session.execute(locked)
+        return await self.get(name)
+
+    async def lock_generation(self, app: App) -> bool:
+        """Lock the app; whether it is still there and of the same generation."""
+        query = select(AppRow.generation).where(AppRow.uuid == app.uuid, AppRow.deleted_at.is_(None))
+        return await self._session.scalar(query.with_for_update()) == app.generation
+
+    async def list_visible(self, *, viewer: Actor, everything: bool, search: str, limit: int, offset: int) -> Page[App]:
+        """Apps by name: all, or those that `viewer` owns or was granted to view; `search` is a prefix."""
+        query = _apps()
+        if not everything:
+            granted = exists().where(
+                AppPermissionRow.app_uuid == AppRow.uuid,
+                AppPermissionRow.user_id == viewer.id,
+                AppPermissionRow.codename == "view",
+            )
+            query = query.where(or_(AppRow.owner_id == viewer.id, granted))
+        if search:
+            query = query.where(AppRow.name.startswith(search.lower(), autoescape=True))
+        total = await self._session.scalar(
+            select(func.count()).select_from(query.with_only_columns(AppRow.uuid).subquery())
+        )
+        rows = await self._session.execute(query.order_by(AppRow.name).limit(limit).offset(offset))
+        return Page(tuple(map(_to_app, rows)), total or 0)
+
+    async def is_taken(self, name: str) -> bool:
+        """Whether an app has that name, be it on its way out."""
+        return bool(await self._session.scalar(select(exists().where(AppRow.name == name))))
+
+    async def add(self, name: str, *, owner: Actor, now: datetime) -> App:
+        """A new app.
+
+        Raises:
+            InvalidFieldsError: another was quicker to take the name.
+        """
+        uuid = uuid7()
+        statement = (
+            insert(AppRow)
+            .values(
+                uuid=uuid, name=name, owner_id=owner.id, generation=1, reconciled_generation=1, created=now, updated=now
+            )
+            .on_conflict_do_nothing(index_elements=[AppRow.name])
+            .returning(AppRow.uuid)
+        )
+        if (await self._session.execute(statement)).scalar_one_or_none() is None:
+            raise InvalidFieldsError.of("id", TAKEN_MESSAGE)
+        person = Person(owner.id, owner.username)
+        return App(uuid, name, person, {}, generation=1, created=now, updated=now)
+
+    async def bump(self, app: App, *, now: datetime) -> None:
+        """Note that what the app should be has changed."""
+        await self._update(app.uuid, generation=AppRow.generation + 1, updated=now)
+
+    async def set_owner(self, app: App, owner: Actor, *, now: datetime) -> None:
+        """Give the app to another person."""
+        await self._update(app.uuid, owner_id=owner.id, updated=now)
+
+    async def mark_deleted(self, app: App, *, by: str, now: datetime) -> None:
+        """Make the app invisible; the reconciler takes away what runs and then the row."""
+        await self._update(app.uuid, deleted_at=now, deleted_by=by, generation=AppRow.generation + 1)
+
+    async def mark_reconciled(self, app: UUID, generation: int) -> None:
+        """Note that the engine was told everything up to `generation`."""
+        statement = update(AppRow).where(AppRow.uuid == app, AppRow.reconciled_generation < generation)
+        await self._session.execute(statement.values(reconciled_generation=generation))
+
+    async def deletion(self, name: str) -> tuple[UUID, str] | None:
+        """The key of an app that is on its way out and who sent it there."""
+        query = select(AppRow.uuid, AppRow.deleted_by).where(AppRow.name == name, AppRow.deleted_at.is_not(None))
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else (row[0], row[1] or "")
+
+    async def delete(self, uuid: UUID) -> bool:
+        """Remove the row and all that belongs to it; whether it was there."""
+        removed = delete(AppRow).where(AppRow.uuid == uuid, AppRow.deleted_at.is_not(None)).returning(AppRow.uuid)
+        return (await self._session.execute(removed)).scalar_one_or_none() is not None
+
+    async def names(self, *, unreconciled: bool) -> tuple[str, ...]:
+        """The names of all apps, or of those that the engine was not told the newest of; deleted ones included."""
+        query = select(AppRow.name)
+        if unreconciled:
+            dirty = AppRow.generation != AppRow.reconciled_generation
+            query = query.where(or_(dirty, AppRow.deleted_at.is_not(None)))
+        return tuple((await self._session.scalars(query)).all())
+
+    async def _update(self, app: UUID, **columns: Any) -> None:
+        await self._session.execute(update(AppRow).where(AppRow.uuid == app).values(**columns))
+
+
+class AppSettingsRepository:
+    """Versions of apps' settings."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get(self, app: App) -> AppSettings:
+        """The settings that count now."""
+        query = (
+            select(AppSettingsRow, UserRow.username)
+            .join(UserRow, UserRow.id == AppSettingsRow.owner_id)
+            .where(AppSettingsRow.app_uuid == app.uuid)
+            .order_by(AppSettingsRow.created.desc(), AppSettingsRow.uuid.desc())
+            .limit(1)
+        )
+        row, owner = (await self._session.execute(query)).one()
+        return to_settings(row, app=app.name, owner=owner)
+
+    async def add(self, app: App, *, owner: Actor, facts: Mapping[str, Any], now: datetime) -> AppSettings:
+        """A new version, with all of its `facts`."""
+        uuid = uuid7()
+        row = {"uuid": uuid, "app_uuid": app.uuid, "owner_id": owner.id, "created": now, "updated": now}
+        await self._session.execute(insert(AppSettingsRow).values(**row, **facts))
+        return AppSettings(uuid, app.name, owner.username, now, now, **facts)
+
+
+def _apps() -> _AppQuery:
+    return (
+        select(AppRow, UserRow.username, STRUCTURE)
+        .join(UserRow, UserRow.id == AppRow.owner_id)
+        .where(AppRow.deleted_at.is_(None))
+    )
+
+
+def _to_app(found: Row[AppRow, str, Any]) -> App:
+    return to_app(*found)

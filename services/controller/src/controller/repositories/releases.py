@@ -1,0 +1,205 @@
+"""SQL of configs, builds and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from controller.domain.apps import Actor, App
+from controller.domain.errors import ReleaseNotFoundError
+from controller.domain.page import Page
+from controller.domain.releases import Build, BuildRequest, Config, ConfigData, Release, ReleaseBundle
+from controller.repositories.cipher import Cipher
+from controller.repositories.rows import config_columns, to_build, to_config, to_release
+from controller.schema.accounts import UserRow
+from controller.schema.apps import BuildRow, ConfigRow, ReleaseRow
+from shared.db import uuid7
+
+_ReleaseOwner, _ConfigOwner, _BuildOwner = aliased(UserRow), aliased(UserRow), aliased(UserRow)
+_BundleQuery = Select[ReleaseRow, str, ConfigRow, str, BuildRow, str]
+
+
+class ReleaseRepository:
+    """Releases and what they consist of."""
+
+    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+        self._session = session
+        self._cipher = cipher
+
+    async def list(self, app: App, *, ptypes: Sequence[str], limit: int, offset: int) -> Page[Release]:
+        """Releases, newest first; with `ptypes` only those that were deployed to all of them."""
+        query = (
+            select(ReleaseRow, UserRow.username)
+            .join(UserRow, UserRow.id == ReleaseRow.owner_id)
+            .where(ReleaseRow.app_uuid == app.uuid)
+        )
+        if ptypes:
+            query = query.where(ReleaseRow.deployed_ptypes.contains(list(ptypes)))
+        total = await self._session.scalar(
+            select(func.count()).select_from(query.with_only_columns(ReleaseRow.uuid).subquery())
+        )
+        rows = await self._session.execute(query.order_by(ReleaseRow.version.desc()).limit(limit).offset(offset))
+        releases = tuple(to_release(row, app=app.name, owner=owner) for row, owner in rows)
+        return Page(releases, total or 0)
+
+    async def find(self, app: App, version: int) -> ReleaseBundle | None:
+        """The release of that version."""
+        return await self._first(app, self._bundles(app).where(ReleaseRow.version == version))
+
+    async def get(self, app: App, version: int) -> ReleaseBundle:
+        """The release of that version.
+
+        Raises:
+            ReleaseNotFoundError: there is none.
+        """
+        bundle = await self.find(app, version)
+        if bundle is None:
+            raise ReleaseNotFoundError
+        return bundle
+
+    async def newest(self, app: App, *, usable: bool = False) -> ReleaseBundle:
+        """The release with the highest version; with `usable` the highest that has not failed.
+
+        Raises:
+            ReleaseNotFoundError: there is none, which no app comes to: version 1 never fails.
+        """
+        query = self._bundles(app).order_by(ReleaseRow.version.desc()).limit(1)
+        bundle = await self._first(app, query.where(ReleaseRow.failed.is_(False)) if usable else query)
+        if bundle is None:
+            raise ReleaseNotFoundError
+        return bundle
+
+    async def bundles(self, app: App, versions: Collection[int]) -> dict[int, ReleaseBundle]:
+        """The releases of these versions, by version."""
+        if not versions:
+            return {}
+        query = self._bundles(app).where(ReleaseRow.version.in_(versions))
+        found = [self._bundle(app, row) for row in await self._session.execute(query)]
+        return {bundle.release.version: bundle for bundle in found}
+
+    async def succeeded(self, app: App, *, up_to: int, most: int = 20) -> tuple[ReleaseBundle, ...]:
+        """The last releases with a build that were rolled out well, newest first, up to that version."""
+        query = self._bundles(app).where(
+            ReleaseRow.state == "succeed",
+            ReleaseRow.failed.is_(False),
+            ReleaseRow.build_uuid.is_not(None),
+            ReleaseRow.version <= up_to,
+        )
+        rows = await self._session.execute(query.order_by(ReleaseRow.version.desc()).limit(most))
+        return tuple(self._bundle(app, row) for row in rows)
+
+    async def of_build(self, app: App, build: UUID) -> Release | None:
+        """The first release that was made of a build."""
+        query = (
+            select(ReleaseRow, UserRow.username)
+            .join(UserRow, UserRow.id == ReleaseRow.owner_id)
+            .where(ReleaseRow.app_uuid == app.uuid, ReleaseRow.build_uuid == build)
+            .order_by(ReleaseRow.version)
+            .limit(1)
+        )
+        found = (await self._session.execute(query)).one_or_none()
+        return None if found is None else to_release(found[0], app=app.name, owner=found[1])
+
+    async def add(
+        self, app: App, *, config: Config, build: Build | None, owner: Actor, summary: str, now: datetime
+    ) -> ReleaseBundle:
+        """The next release. The app's row lock must be held: it keeps versions without gaps."""
+        newest = select(func.coalesce(func.max(ReleaseRow.version), 0) + 1).where(ReleaseRow.app_uuid == app.uuid)
+        statement = insert(ReleaseRow).values(
+            uuid=uuid7(),
+            app_uuid=app.uuid,
+            owner_id=owner.id,
+            version=newest.scalar_subquery(),
+            state="created",
+            failed=False,
+            summary=summary,
+            conditions=[],
+            deployed_ptypes=[],
+            config_uuid=config.uuid,
+            build_uuid=None if build is None else build.uuid,
+            created=now,
+            updated=now,
+        )
+        row = (await self._session.execute(statement.returning(ReleaseRow))).scalar_one()
+        return ReleaseBundle(to_release(row, app=app.name, owner=owner.username), config, build)
+
+    async def add_config(self, app: App, data: ConfigData, *, owner: Actor, now: datetime) -> Config:
+        """A new version of the config."""
+        uuid = uuid7()
+        columns = config_columns(data, self._cipher)
+        await self._session.execute(
+            insert(ConfigRow).values(
+                uuid=uuid, app_uuid=app.uuid, owner_id=owner.id, created=now, updated=now, **columns
+            )
+        )
+        return Config(uuid, app.name, owner.username, now, now, data)
+
+    async def add_build(self, app: App, request: BuildRequest, *, uuid: UUID, owner: Actor, now: datetime) -> Build:
+        """A new build."""
+        columns: dict[str, Any] = {
+            "image": request.image,
+            "stack": request.stack,
+            "sha": request.sha,
+            "procfile": dict(request.procfile),
+            "dryccfile": dict(request.dryccfile),
+            "dockerfile": request.dockerfile,
+        }
+        await self._session.execute(
+            insert(BuildRow).values(
+                uuid=uuid, app_uuid=app.uuid, owner_id=owner.id, created=now, updated=now, **columns
+            )
+        )
+        return Build(uuid, app.name, owner.username, now, now, **columns)
+
+    async def mark_deployed(self, release: Release, ptypes: Sequence[str]) -> None:
+        """Remember that the release was to be deployed to these process types too."""
+        merged = list(dict.fromkeys((*release.deployed_ptypes, *ptypes)))
+        await self._update(release, {"deployed_ptypes": merged})
+
+    async def record(
+        self, release: Release, condition: Mapping[str, Any], *, now: datetime, failed: bool | None = None
+    ) -> None:
+        """Put the end of a rollout before the release's conditions; `failed` None leaves its state as it is."""
+        columns: dict[str, Any] = {"conditions": [dict(condition), *release.conditions], "updated": now}
+        if failed is not None:
+            columns |= {"failed": failed, "state": "crashed" if failed else "succeed"}
+        await self._update(release, columns)
+
+    async def _update(self, release: Release, columns: Mapping[str, Any]) -> None:
+        await self._session.execute(update(ReleaseRow).where(ReleaseRow.uuid == release.uuid).values(**columns))
+
+    async def _first(self, app: App, query: _BundleQuery) -> ReleaseBundle | None:
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else self._bundle(app, row)
+
+    def _bundles(self, app: App) -> _BundleQuery:
+        return (
+            select(
+                ReleaseRow,
+                _ReleaseOwner.username,
+                ConfigRow,
+                _ConfigOwner.username,
+                BuildRow,
+                _BuildOwner.username,
+            )
+            .join(_ReleaseOwner, _ReleaseOwner.id == ReleaseRow.owner_id)
+            .join(ConfigRow, ConfigRow.uuid == ReleaseRow.config_uuid)
+            .join(_ConfigOwner, _ConfigOwner.id == ConfigRow.owner_id)
+            .outerjoin(BuildRow, BuildRow.uuid == ReleaseRow.build_uuid)
+            .outerjoin(_BuildOwner, _BuildOwner.id == BuildRow.owner_id)
+            .where(ReleaseRow.app_uuid == app.uuid)
+        )
+
+    def _bundle(self, app: App, found: Any) -> ReleaseBundle:
+        release, release_owner, config, config_owner, build, build_owner = found
+        return ReleaseBundle(
+            release=to_release(release, app=app.name, owner=release_owner),
+            config=to_config(config, app=app.name, owner=config_owner, cipher=self._cipher),
+            build=None if build is None else to_build(build, app=app.name, owner=build_owner),
+        )

@@ -1,0 +1,111 @@
+"""SQL of what should run: process rows and rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.domain.apps import App
+from controller.domain.releases import ACTIVE_STATES, ProcessTarget, Rollout, RolloutState
+from controller.domain.spec import Failure
+from controller.repositories.rows import previous_column, to_rollout, to_target
+from controller.schema.apps import ProcessRow, RolloutRow
+
+
+class ProcessRepository:
+    """What each process type of an app should be."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def list(self, app: App) -> tuple[ProcessTarget, ...]:
+        """All of them, by name."""
+        query = select(ProcessRow).where(ProcessRow.app_uuid == app.uuid).order_by(ProcessRow.ptype)
+        return tuple(map(to_target, await self._session.scalars(query)))
+
+    async def replace(self, app: App, targets: Mapping[str, ProcessTarget], *, now: datetime) -> None:
+        """Have exactly these."""
+        gone = delete(ProcessRow).where(ProcessRow.app_uuid == app.uuid, ProcessRow.ptype.not_in(targets))
+        await self._session.execute(gone)
+        if targets:
+            await self._write(app, list(targets.values()), now=now)
+
+    async def put(self, app: App, *targets: ProcessTarget, now: datetime) -> None:
+        """Add these or change those that are there."""
+        if targets:
+            await self._write(app, list(targets), now=now)
+
+    async def _write(self, app: App, targets: Sequence[ProcessTarget], *, now: datetime) -> None:
+        rows = [
+            {
+                "app_uuid": app.uuid,
+                "ptype": target.ptype,
+                "replicas": target.replicas,
+                "release": target.release,
+                "restart_token": target.restart_token,
+                "created": target.created,
+                "updated": now,
+            }
+            for target in targets
+        ]
+        statement = insert(ProcessRow).values(rows)
+        written = {name: statement.excluded[name] for name in ("replicas", "release", "restart_token", "updated")}
+        key = [ProcessRow.app_uuid, ProcessRow.ptype]
+        await self._session.execute(statement.on_conflict_do_update(index_elements=key, set_=written))
+
+
+class RolloutRepository:
+    """Attempts to bring an app to a release."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def active(self, app: App) -> Rollout | None:
+        """The one that is under way."""
+        states = [state.value for state in ACTIVE_STATES]
+        query = select(RolloutRow).where(RolloutRow.app_uuid == app.uuid, RolloutRow.state.in_(states))
+        row = (await self._session.scalars(query)).one_or_none()
+        return None if row is None else to_rollout(row, app=app.name)
+
+    async def list(self, app: App, *, most: int = 50) -> tuple[Rollout, ...]:
+        """The last ones, newest first."""
+        query = (
+            select(RolloutRow).where(RolloutRow.app_uuid == app.uuid).order_by(RolloutRow.created.desc()).limit(most)
+        )
+        return tuple(to_rollout(row, app=app.name) for row in await self._session.scalars(query))
+
+    async def add(self, app: App, rollout: Rollout) -> None:
+        """A new one; none may be under way."""
+        await self._session.execute(
+            insert(RolloutRow).values(
+                uuid=rollout.uuid,
+                app_uuid=app.uuid,
+                version=rollout.version,
+                state=rollout.state.value,
+                ptypes=list(rollout.ptypes),
+                restart_token=rollout.restart_token,
+                previous=previous_column(rollout.previous),
+                step=rollout.step,
+                progress=rollout.progress,
+                deadline_at=rollout.deadline_at,
+                created=rollout.created,
+                updated=rollout.created,
+            )
+        )
+
+    async def change(self, rollout: Rollout, *, now: datetime, **columns: Any) -> None:
+        """Write some columns (`state`, `step`, `progress`, `deadline_at`)."""
+        statement = update(RolloutRow).where(RolloutRow.uuid == rollout.uuid)
+        await self._session.execute(statement.values(updated=now, **columns))
+
+    async def finish(
+        self, rollout: Rollout, state: RolloutState, *, now: datetime, failure: Failure | None = None
+    ) -> None:
+        """Write the end."""
+        stored = None if failure is None else failure.as_json()
+        await self.change(rollout, now=now, state=state.value, failure=stored, finished_at=now)

@@ -1,0 +1,167 @@
+"""Rows to domain values and back, for the tables of an app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from controller.domain.apps import App, AppSettings, Person
+from controller.domain.releases import (
+    Build,
+    Config,
+    ConfigData,
+    ConfigValue,
+    Landing,
+    ProcessTarget,
+    Release,
+    ReleaseState,
+    Rollout,
+    RolloutState,
+)
+from controller.domain.spec import Failure
+from controller.repositories.cipher import Cipher
+from controller.schema.apps import (
+    AppRow,
+    AppSettingsRow,
+    BuildRow,
+    ConfigRow,
+    ProcessRow,
+    ReleaseRow,
+    RolloutRow,
+)
+
+_PLAIN_FIELDS = (
+    "lifecycle_post_start",
+    "lifecycle_pre_stop",
+    "tags",
+    "limits",
+    "healthcheck",
+    "termination_grace_period",
+)
+
+
+def to_app(row: AppRow, owner: str, structure: Mapping[str, int] | None) -> App:
+    """The app of a row."""
+    return App(
+        uuid=row.uuid,
+        name=row.name,
+        owner=Person(row.owner_id, owner),
+        structure=structure or {},
+        generation=row.generation,
+        created=row.created,
+        updated=row.updated,
+    )
+
+
+def to_settings(row: AppSettingsRow, *, app: str, owner: str) -> AppSettings:
+    """The settings of a row."""
+    return AppSettings(
+        uuid=row.uuid,
+        app=app,
+        owner=owner,
+        created=row.created,
+        updated=row.updated,
+        routable=row.routable,
+        autodeploy=row.autodeploy,
+        autorollback=row.autorollback,
+        autoscale=row.autoscale,
+        label=row.label,
+    )
+
+
+def to_config(row: ConfigRow, *, app: str, owner: str, cipher: Cipher) -> Config:
+    """The config of a row, deciphered."""
+    values = cast("list[dict[str, Any]]", cipher.open(row.sealed_values))
+    data = ConfigData(
+        values=tuple(
+            ConfigValue(item["name"], item["value"], group=item.get("group"), ptype=item.get("ptype"))
+            for item in values
+        ),
+        values_refs={ptype: tuple(groups) for ptype, groups in row.values_refs.items()},
+        registry=cast("Mapping[str, Mapping[str, str]]", cipher.open(row.sealed_registry)),
+        **{name: getattr(row, name) for name in _PLAIN_FIELDS},
+    )
+    return Config(row.uuid, app, owner, row.created, row.updated, data)
+
+
+def config_columns(data: ConfigData, cipher: Cipher) -> dict[str, Any]:
+    """The columns that hold the data, the secret ones as ciphertext."""
+    return {
+        "sealed_values": cipher.seal([value.as_json() for value in data.values]),
+        "sealed_registry": cipher.seal(dict(data.registry)),
+        "values_refs": {ptype: list(groups) for ptype, groups in data.values_refs.items()},
+        **{name: dict(getattr(data, name)) for name in _PLAIN_FIELDS},
+    }
+
+
+def to_build(row: BuildRow, *, app: str, owner: str) -> Build:
+    """The build of a row."""
+    return Build(
+        uuid=row.uuid,
+        app=app,
+        owner=owner,
+        created=row.created,
+        updated=row.updated,
+        image=row.image,
+        stack=row.stack,
+        sha=row.sha,
+        procfile=row.procfile,
+        dryccfile=row.dryccfile,
+        dockerfile=row.dockerfile,
+    )
+
+
+def to_release(row: ReleaseRow, *, app: str, owner: str) -> Release:
+    """The release of a row."""
+    return Release(
+        uuid=row.uuid,
+        app=app,
+        owner=owner,
+        created=row.created,
+        updated=row.updated,
+        version=row.version,
+        config=row.config_uuid,
+        build=row.build_uuid,
+        state=cast("ReleaseState", row.state),
+        failed=row.failed,
+        summary=row.summary,
+        exception=row.exception,
+        conditions=tuple(row.conditions),
+        deployed_ptypes=tuple(row.deployed_ptypes),
+    )
+
+
+def to_target(row: ProcessRow) -> ProcessTarget:
+    """What a process type should be, out of its row."""
+    return ProcessTarget(row.ptype, row.replicas, row.release, row.restart_token, row.created)
+
+
+def to_rollout(row: RolloutRow, *, app: str) -> Rollout:
+    """The rollout of a row."""
+    return Rollout(
+        uuid=row.uuid,
+        app=app,
+        version=row.version,
+        state=RolloutState(row.state),
+        ptypes=tuple(row.ptypes),
+        restart_token=row.restart_token,
+        previous={ptype: Landing(**landing) for ptype, landing in row.previous.items()},
+        step=row.step,
+        progress=row.progress,
+        deadline_at=row.deadline_at,
+        failure=to_failure(row.failure),
+        created=row.created,
+    )
+
+
+def to_failure(stored: Mapping[str, Any] | None) -> Failure | None:
+    """The failure in a JSON column."""
+    return None if stored is None else Failure(**{**stored, "log": tuple(stored["log"])})
+
+
+def previous_column(previous: Mapping[str, Landing]) -> dict[str, dict[str, Any]]:
+    """The column that holds where each process type came from."""
+    return {
+        ptype: {"release": landing.release, "restart_token": landing.restart_token}
+        for ptype, landing in previous.items()
+    }

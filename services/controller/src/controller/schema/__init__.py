@@ -1,0 +1,1 @@
+"""Tables. Rows never leave `repositories`."""

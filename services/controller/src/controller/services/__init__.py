@@ -1,0 +1,1 @@
+"""Use cases. Each works in the transaction of its `Uow` and never commits."""

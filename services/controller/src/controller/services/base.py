@@ -1,0 +1,32 @@
+"""What the use cases about apps have in common."""
+
+from __future__ import annotations
+
+from controller.domain.apps import App, AppSettings
+from controller.domain.releases import ReleaseBundle
+from controller.repositories.apps import AppRepository, AppSettingsRepository
+from controller.repositories.releases import ReleaseRepository
+from controller.repositories.rollouts import ProcessRepository, RolloutRepository
+from controller.uow import Uow
+
+
+class AppService:
+    """Use cases about one app, in the transaction of `uow`. `app` arguments are names of apps."""
+
+    def __init__(self, uow: Uow) -> None:
+        self._uow = uow
+        self._apps = AppRepository(uow.session)
+        self._settings = AppSettingsRepository(uow.session)
+        self._releases = ReleaseRepository(uow.session, uow.cipher)
+        self._processes = ProcessRepository(uow.session)
+        self._rollouts = RolloutRepository(uow.session)
+
+    async def _usable(self, app: App, settings: AppSettings | None = None) -> ReleaseBundle:
+        """The release that changes are made from: the newest one, and with autorollback one that has not failed."""
+        settings = settings or await self._settings.get(app)
+        return await self._releases.newest(app, usable=settings.autorollback)
+
+    async def _changed(self, app: App) -> None:
+        """What the app should be has changed: note it and have the reconciler look."""
+        await self._apps.bump(app, now=self._uow.now())
+        await self._uow.wake_reconciler()

@@ -1,0 +1,62 @@
+"""Grants: what people may do with apps that are not theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from controller.domain.apps import Actor
+from controller.repositories.apps import AppRepository
+from controller.repositories.grants import Grant, GrantRepository
+from controller.uow import Uow
+from shared.errors import InvalidInputError
+from shared.logging import get_logger
+
+PERMISSIONS = ("view", "change", "delete")
+
+log = get_logger(__name__)
+
+
+class Grants:
+    """Grants of apps, in the transaction of `uow`. `app` arguments are names of apps."""
+
+    def __init__(self, uow: Uow) -> None:
+        self._apps = AppRepository(uow.session)
+        self._grants = GrantRepository(uow.session)
+
+    async def list(self, app: str) -> tuple[Grant, ...]:
+        """All grants, by username."""
+        return await self._grants.list(await self._apps.get(app))
+
+    async def permissions_of(self, app: str, user_id: int) -> frozenset[str]:
+        """What this person was granted; nothing for an owner who was not granted anything besides."""
+        return await self._grants.permissions_of(await self._apps.get(app), user_id)
+
+    async def grant(self, app: str, user: Actor, permissions: Collection[str]) -> None:
+        """Add to what this person may do."""
+        locked = await self._apps.lock(app)
+        await self._grants.add(locked, user.id, _checked(permissions))
+        log.info("access_granted", app=app, user=user.username, permissions=sorted(permissions))
+
+    async def replace(self, app: str, user: Actor, permissions: Collection[str]) -> None:
+        """Let this person do exactly this."""
+        locked = await self._apps.lock(app)
+        checked = _checked(permissions)
+        await self._grants.remove(locked, user.id)
+        await self._grants.add(locked, user.id, checked)
+        log.info("access_replaced", app=app, user=user.username, permissions=sorted(permissions))
+
+    async def revoke(self, app: str, user: Actor) -> None:
+        """Let this person do nothing any more; nothing to take back is fine."""
+        locked = await self._apps.lock(app)
+        await self._grants.remove(locked, user.id)
+        log.info("access_revoked", app=app, user=user.username)
+
+    async def apps_of(self, user_id: int, permission: str) -> tuple[str, ...]:
+        """The names of the apps that this person owns or was granted `permission` of."""
+        return await self._grants.apps_of(user_id, permission)
+
+
+def _checked(permissions: Collection[str]) -> tuple[str, ...]:
+    if not permissions or not set(permissions) <= set(PERMISSIONS):
+        raise InvalidInputError(f"The permissions field is required and has a value range of: {','.join(PERMISSIONS)}")
+    return tuple(dict.fromkeys(permissions))

@@ -1,0 +1,163 @@
+"""Process types: how many run, starting them anew, clearing away what no release has any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import uuid4
+
+from controller.domain.apps import Actor
+from controller.domain.builds import ptypes_of
+from controller.domain.names import RUN
+from controller.domain.releases import ProcessTarget, ReleaseBundle
+from controller.domain.render import render_process
+from controller.domain.spec import AppObservation, ProcessSpec
+from controller.services.base import AppService
+from shared.errors import InvalidInputError
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PtypeView:
+    """A deployed process type: what is wanted and what is there."""
+
+    name: str
+    release: int
+    desired: int
+    ready: int
+    up_to_date: int
+    garbage: bool
+    started: datetime
+
+
+class Processes(AppService):
+    """What apps run."""
+
+    async def scale(self, app: str, counts: Mapping[str, object], *, actor: Actor) -> None:
+        """Want so many instances of each named process type. One that is not deployed yet starts with that many.
+
+        Raises:
+            InvalidInputError: a count is none or too high, a type is unknown or reserved, or there is no build.
+        """
+        wanted = _counts(counts, most=self._uow.policy.max_replicas)
+        locked = await self._apps.lock(app)
+        current = await self._usable(locked)
+        if current.build is None:
+            raise InvalidInputError("No build associated with this release")
+        targets = {target.ptype: target for target in await self._processes.list(locked)}
+        _refuse_unknown(wanted, [*targets, *ptypes_of(current.build)])
+        now = self._uow.now()
+        changed = [
+            replace(targets.get(ptype, ProcessTarget(ptype, -1, None, "", now)), replicas=count)
+            for ptype, count in wanted.items()
+            if ptype not in targets or targets[ptype].replicas != count
+        ]
+        if changed:
+            await self._processes.put(locked, *changed, now=now)
+            await self._changed(locked)
+        log.info("scaled", app=app, actor=actor.username, counts=wanted)
+
+    async def restart(self, app: str, ptypes: Sequence[str] = (), *, actor: Actor) -> None:
+        """Give the named process types (default: all) new instances, one after the other.
+
+        Raises:
+            InvalidInputError: a type is unknown.
+        """
+        locked = await self._apps.lock(app)
+        targets = {target.ptype: target for target in await self._processes.list(locked)}
+        unknown = [ptype for ptype in ptypes if ptype not in targets]
+        if unknown:
+            raise InvalidInputError(f"process type {','.join(unknown)} is not included in procfile")
+        token = uuid4().hex[:12]
+        running = [target for target in targets.values() if target.replicas and target.release is not None]
+        chosen = [replace(target, restart_token=token) for target in running if not ptypes or target.ptype in ptypes]
+        if chosen:
+            await self._processes.put(locked, *chosen, now=self._uow.now())
+            await self._changed(locked)
+        log.info("restarted", app=app, actor=actor.username, ptypes=[target.ptype for target in chosen])
+
+    async def clean(self, app: str, ptypes: Sequence[str], *, actor: Actor) -> None:
+        """Forget process types that the newest release does not have; names that are not there are ignored.
+
+        Raises:
+            InvalidInputError: none is named, or one of them still has instances.
+        """
+        if not ptypes:
+            raise InvalidInputError("ptypes is a required field")
+        locked = await self._apps.lock(app)
+        targets = {target.ptype: target for target in await self._processes.list(locked)}
+        for ptype in ptypes:
+            if ptype in targets and targets[ptype].replicas:
+                raise InvalidInputError(f"ptype {ptype} should not garbage.")
+        known = ptypes_of((await self._releases.newest(locked)).build)
+        kept = {name: target for name, target in targets.items() if name not in ptypes or name in known}
+        if len(kept) < len(targets):
+            await self._processes.replace(locked, kept, now=self._uow.now())
+            await self._changed(locked)
+        log.info("cleaned", app=app, actor=actor.username, ptypes=sorted(set(targets) - set(kept)))
+
+    async def list_ptypes(self, app: str, observation: AppObservation) -> list[PtypeView]:
+        """The deployed process types, newest first, with what the engine sees of them."""
+        found = await self._apps.get(app)
+        known = ptypes_of((await self._releases.newest(found)).build)
+        targets = await self._processes.list(found)
+        views = [
+            _view(target, target.release, observation, garbage=target.ptype not in known)
+            for target in targets
+            if target.release is not None
+        ]
+        return sorted(views, key=lambda view: view.started, reverse=True)
+
+    async def spec(self, app: str, ptype: str) -> ProcessSpec | None:
+        """What that process type should run now; None when it is not deployed."""
+        found = await self._apps.get(app)
+        targets = {target.ptype: target for target in await self._processes.list(found)}
+        target = targets.get(ptype)
+        if target is None or target.release is None:
+            return None
+        bundle = await self._releases.get(found, target.release)
+        return None if bundle.build is None else self._render(found.name, bundle, target)
+
+    def _render(self, app: str, bundle: ReleaseBundle, target: ProcessTarget) -> ProcessSpec | None:
+        if bundle.build is None:
+            return None
+        process = render_process(app, bundle, bundle.build, target.ptype, self._uow.policy)
+        return replace(process, replicas=target.replicas, restart_token=target.restart_token)
+
+
+def _counts(counts: Mapping[str, object], *, most: int) -> dict[str, int]:
+    if RUN in counts:
+        raise InvalidInputError(f"Cannot set scale for reserved types, procfile type is: {RUN}")
+    wanted = {}
+    for ptype, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise InvalidInputError(f"Invalid scaling format: {ptype}={count!r} is not a number of processes")
+        if count > most:
+            raise InvalidInputError(f"{ptype}={count} is more than the {most} processes that a type may have here")
+        wanted[ptype] = count
+    return wanted
+
+
+def _refuse_unknown(wanted: Mapping[str, int], known: Sequence[str]) -> None:
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        names = ", ".join(dict.fromkeys(known))
+        raise InvalidInputError(
+            f"process type {','.join(unknown)} is not included in procfile, which has: {names}", known=names
+        )
+
+
+def _view(target: ProcessTarget, release: int, observation: AppObservation, *, garbage: bool) -> PtypeView:
+    state = observation.ptype(target.ptype)
+    return PtypeView(
+        name=target.ptype,
+        release=release,
+        desired=target.replicas,
+        ready=state.ready if state else 0,
+        up_to_date=state.updated if state else 0,
+        garbage=garbage,
+        started=target.created,
+    )

@@ -1,0 +1,1 @@
+"""Delivers the deploy hooks of Workflow."""

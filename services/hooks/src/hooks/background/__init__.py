@@ -1,0 +1,1 @@
+"""What runs beside the API: the consumer of releases and the sender."""

@@ -1,0 +1,1 @@
+"""Accounts and the OAuth 2 / OpenID Connect provider of Workflow."""

@@ -1,0 +1,6 @@
+"""Alembic's entry point."""
+
+from passport.schema import Base
+from shared.db import run_migrations
+
+run_migrations(Base.metadata)

@@ -1,0 +1,1 @@
+"""All SQL. Repositories take rows in and give domain values out."""

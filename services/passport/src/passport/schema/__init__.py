@@ -1,0 +1,20 @@
+"""Tables. Their rows never leave `repositories`."""
+
+from passport.schema.accounts import AccountRow, SessionRow
+from passport.schema.base import Base, outbox
+from passport.schema.keys import AttemptRow, SigningKeyRow
+from passport.schema.tokens import AccessTokenRow, ClientRow, CodeRow, FamilyRow, RefreshTokenRow
+
+__all__ = [
+    "AccessTokenRow",
+    "AccountRow",
+    "AttemptRow",
+    "Base",
+    "ClientRow",
+    "CodeRow",
+    "FamilyRow",
+    "RefreshTokenRow",
+    "SessionRow",
+    "SigningKeyRow",
+    "outbox",
+]

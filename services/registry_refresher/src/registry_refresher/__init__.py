@@ -1,0 +1,1 @@
+"""Keeps the pull credentials of app namespaces valid."""

@@ -1,0 +1,1 @@
+"""What the Workflow services share: settings, errors, events, bus, database, auth, logs."""

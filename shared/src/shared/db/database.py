@@ -1,0 +1,147 @@
+"""One database of one service: pooled sessions, transactions, notifications, advisory locks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from shared.db.listen import Listener
+
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+COMMAND_TIMEOUT_SECONDS: Final = 30.0
+_PING_TIMEOUT_SECONDS: Final = 2.0
+_LOCK_POOL_SIZE: Final = 2
+_LOCK_POOL_OVERFLOW: Final = 14
+
+
+def create_engine(url: str | URL, *, pool_size: int = 5, max_overflow: int = 5) -> AsyncEngine:
+    """An engine whose every statement has a deadline and whose errors do not repeat parameters."""
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        hide_parameters=True,
+        connect_args=_connect_args(),
+    )
+
+
+def create_unpooled_engine(url: str | URL) -> AsyncEngine:
+    """An engine for a few statements: each connection is closed when it is given back."""
+    return create_async_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=_connect_args())
+
+
+def _connect_args() -> dict[str, object]:
+    # Our queries are short: planning with JIT costs more than it gives.
+    settings = {"application_name": "workflow", "timezone": "UTC", "jit": "off"}
+    return {
+        "timeout": CONNECT_TIMEOUT_SECONDS,
+        "command_timeout": COMMAND_TIMEOUT_SECONDS,
+        "server_settings": settings,
+    }
+
+
+def is_database_away(exc: BaseException) -> bool:
+    """Whether `exc` says that the database cannot be reached now, rather than that a statement is wrong."""
+    if isinstance(exc, OSError | PoolTimeoutError):  # TimeoutError is an OSError
+        return True
+    is_wrong = isinstance(exc, ProgrammingError | DataError | IntegrityError | NotSupportedError)
+    return isinstance(exc, DBAPIError) and not is_wrong
+
+
+class Database:
+    """Connections to `url` (`postgresql+asyncpg://user@/name?host=/socket/dir` or with host and port).
+
+    Nothing connects before the first use. `close` ends every connection; the object is useless after that.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self._url = make_url(url)
+        self._engine = create_engine(self._url, pool_size=pool_size, max_overflow=pool_size)
+        # Locks are held across slow work: a pool of their own keeps them from starving queries.
+        self._locks = create_engine(self._url, pool_size=_LOCK_POOL_SIZE, max_overflow=_LOCK_POOL_OVERFLOW)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session in which the caller commits; what was not committed is rolled back."""
+        async with self._sessions() as session:
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session in one transaction: committed at the end of the block, rolled back on any exception."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def listen(self, *channels: str) -> AsyncIterator[AsyncIterator[str]]:
+        """Yield an endless iterator over names of `channels` that were notified.
+
+        Notifications that arrive together come as one. Every channel is yielded once after each (re)connect, because
+        some may have been missed; the iterator waits for a database that is away and never raises for it.
+        """
+        listener = Listener(self._url, channels)
+        try:
+            yield listener
+        finally:
+            await listener.close()
+
+    @asynccontextmanager
+    async def try_lock(self, key: str) -> AsyncIterator[bool]:
+        """Hold the session-level advisory lock of `key` for the block; yields False at once when another holds it.
+
+        No transaction is open meanwhile. Should the connection break, the lock is gone without notice, so that work
+        under the lock must be safe to repeat.
+        """
+        async with self._locks.connect() as pooled:
+            connection = await pooled.execution_options(isolation_level="AUTOCOMMIT")
+            taken = await _advisory(connection, "pg_try_advisory_lock", key)
+            try:
+                yield taken
+            finally:
+                if taken:
+                    await _release(connection, key)
+
+    async def ping(self) -> None:
+        """Return when the database answers within two seconds.
+
+        Raises:
+            TimeoutError: it does not answer in time.
+            Exception: whatever the driver says otherwise.
+        """
+        async with asyncio.timeout(_PING_TIMEOUT_SECONDS), self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+        await self._locks.dispose()
+
+
+async def notify(session: AsyncSession, channel: str) -> None:
+    """Wake the listeners of `channel` when the transaction of `session` commits."""
+    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+
+
+async def _advisory(connection: AsyncConnection, function: str, key: str) -> bool:
+    statement = text(f"SELECT {function}(hashtextextended(:key, 0))")
+    return bool((await connection.execute(statement, {"key": key})).scalar_one())
+
+
+async def _release(connection: AsyncConnection, key: str) -> None:
+    try:
+        await _advisory(connection, "pg_advisory_unlock", key)
+    except BaseException:
+        # A connection that may still hold the lock must not go back to the pool.
+        await connection.invalidate()
+        raise

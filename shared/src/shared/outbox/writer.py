@@ -1,0 +1,38 @@
+"""Writes events into the outbox."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.db.database import notify
+from shared.events.base import Envelope, Event
+
+
+class Outbox:
+    """Adds events to the transaction of `session`; they are published if and only if it commits.
+
+    `source` is the CloudEvents source: `/services/controller`.
+    """
+
+    def __init__(self, session: AsyncSession, table: Table, *, source: str) -> None:
+        self._session = session
+        self._table = table
+        self._source = source
+
+    async def add(self, *events: Event) -> None:
+        """Store `events` in this order and wake the relay at commit."""
+        if not events:
+            return
+        envelopes = [Envelope.wrap(event, source=self._source) for event in events]
+        rows = [
+            {
+                "event_id": envelope.id,
+                "subject": envelope.subject,
+                "routing_key": envelope.routing_key,
+                "envelope": envelope.model_dump(mode="json", exclude_none=True),
+            }
+            for envelope in envelopes
+        ]
+        await self._session.execute(insert(self._table).values(rows))
+        await notify(self._session, self._table.name)

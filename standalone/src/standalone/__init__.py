@@ -1,0 +1,1 @@
+"""Workflow on one machine: workflow up."""

@@ -1,0 +1,198 @@
+"""Clients, hooks and builders that go away at the wrong moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+
+from builder.domain.builds import BuildState
+from integration.builder_ssh.world import World, commit, kill_group, open_world
+from support import eventually
+from support.fixtures import MakeDatabase
+
+MIB = 1024 * 1024
+
+
+async def test_a_second_push_is_told_who_pushes_since_when(world: World, ana: Path, source: Path) -> None:
+    bo = world.add_user("bo", "shop")
+    world.runner.may_end.clear()
+    first = asyncio.create_task(world.push(ana, source, "shop"))
+    await eventually(lambda: world.runner.running)
+
+    second = await world.push(bo, source, "shop")
+    world.runner.may_end.set()
+
+    assert second.status == 128
+    assert "remote error: Another git push is ongoing: ana pushes shop since " in second.output
+    assert (await first).status == 0
+
+
+async def test_two_apps_are_built_at_the_same_time(world: World, source: Path) -> None:
+    cy = world.add_user("cy", "one", "two")
+    world.runner.may_end.clear()
+    pushes = [asyncio.create_task(world.push(cy, source, app)) for app in ("one", "two")]
+
+    await eventually(lambda: len(world.runner.running) == 2)
+    world.runner.may_end.set()
+
+    assert [outcome.status for outcome in await asyncio.gather(*pushes)] == [0, 0]
+
+
+async def test_a_client_killed_during_the_upload_changes_nothing(world: World, ana: Path, source: Path) -> None:
+    await commit(source, {"big.bin": os.urandom(40 * MIB)})
+    client = await world.start_push(ana, source, "shop")
+    await eventually(lambda: _quarantines(world))
+    kill_group(client)
+    await client.communicate()
+
+    await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
+    assert _processes(world) == []
+    assert world.events == []
+    assert (await world.push(ana, source, "shop")).status == 0
+
+
+async def test_a_client_killed_during_the_build_does_not_stop_it(world: World, ana: Path, source: Path) -> None:
+    world.runner.may_end.clear()
+    client = await world.start_push(ana, source, "shop")
+    await eventually(lambda: world.runner.running)
+    kill_group(client, signal.SIGINT)
+    await client.communicate()
+    world.runner.may_end.set()
+
+    await eventually(lambda: "build.succeeded" in world.event_types())
+    await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
+    assert "Everything up-to-date" in (await world.push(ana, source, "shop")).output
+    assert _processes(world) == []
+
+
+async def test_a_frozen_client_is_found_out_and_frees_the_lock(short_path: Path, make_database: MakeDatabase) -> None:
+    quick = {"ssh_keepalive_interval": timedelta(milliseconds=200), "ssh_keepalive_count": 1}
+    async with open_world(short_path, await make_database("builder"), **quick) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n", "big.bin": os.urandom(40 * MIB)})
+        client = await world.start_push(ana, source, "shop")
+        try:
+            await eventually(lambda: _quarantines(world))
+            kill_group(client, signal.SIGSTOP)
+            await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
+        finally:
+            kill_group(client)
+            await client.communicate()
+        assert world.events == []
+
+
+async def test_an_upload_without_data_is_closed(short_path: Path, make_database: MakeDatabase) -> None:
+    quick = {"upload_idle_timeout": timedelta(milliseconds=300)}
+    async with open_world(short_path, await make_database("builder"), **quick) as world:
+        ana = world.add_user("ana", "shop")
+        command = [*world.ssh_command(ana), "-p", str(world.context.ssh.port), "git@127.0.0.1"]
+        idle = await asyncio.create_subprocess_exec(
+            *command, "git-receive-pack '/shop.git'", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert idle.stderr is not None
+        async with asyncio.timeout(20):
+            said = await idle.stderr.read()
+        await idle.wait()
+
+        assert b"nothing was received for a while" in said
+        assert world.context.ssh.sessions.locks.holder("shop") is None
+
+
+async def test_a_push_that_is_too_large_is_stopped(short_path: Path, make_database: MakeDatabase) -> None:
+    async with open_world(short_path, await make_database("builder"), max_push_bytes=MIB) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n", "big.bin": os.urandom(3 * MIB)})
+
+        outcome = await world.push(ana, source, "shop")
+
+        assert outcome.status != 0
+        assert "pack exceeds maximum allowed size" in outcome.output
+        assert world.events == []
+
+
+async def test_a_dead_hook_cancels_the_build(world: World, ana: Path, source: Path) -> None:
+    world.runner.may_end.clear()
+    pushing = asyncio.create_task(world.push(ana, source, "shop"))
+    await eventually(lambda: world.runner.running)
+    (hook,) = [process for process in _processes(world) if "hook_client" in " ".join(process.cmdline())]
+    hook.kill()
+
+    outcome = await pushing
+
+    assert outcome.status == 1
+    assert "pre-receive hook declined" in outcome.output
+    await eventually(lambda: "build.cancelled" in world.event_types())
+    assert world.context.ssh.sessions.locks.holder("shop") is None
+
+
+async def test_a_stopped_builder_tells_the_pusher_and_records_it(short_path: Path, make_database: MakeDatabase) -> None:
+    url = await make_database("builder")
+    async with open_world(short_path, url) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n"})
+        world.runner.may_end.clear()
+        pushing = asyncio.create_task(world.push(ana, source, "shop"))
+        await eventually(lambda: world.runner.running)
+    outcome = await pushing
+    published = world.event_types()
+
+    assert outcome.status == 1
+    assert "Build failed (interrupted)" in outcome.output
+    async with open_world(short_path, url) as world:
+        (build,) = await world.context.records.page(app="shop", before=None, limit=5)
+        assert (build.state, build.code) == (BuildState.FAILED, "interrupted")
+        await eventually(lambda: [*published, *world.event_types()][-1] == "build.failed")
+
+
+async def test_builds_of_a_crashed_builder_are_given_up_at_start(short_path: Path, make_database: MakeDatabase) -> None:
+    url = await make_database("builder")
+    async with open_world(short_path, url) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n"})
+        await world.push(ana, source, "shop")
+        (spec,) = world.runner.specs
+        await world.context.records.started(spec.build_id)  # as if it had crashed right after
+        # As on a full disk: a log that takes no last word must not keep the builder from starting.
+        log = world.settings.build_logs / "shop" / f"{spec.build_id}.log"
+        log.unlink()
+        log.mkdir()
+    async with open_world(short_path, url) as world:
+        build = await world.context.records.get(spec.build_id)
+        assert (build.state, build.code) == (BuildState.FAILED, "interrupted")
+        await eventually(lambda: "build.failed" in world.event_types())
+
+
+async def test_silence_of_the_controller_is_reported(short_path: Path, make_database: MakeDatabase) -> None:
+    quick = {"verdict_timeout": timedelta(milliseconds=300)}
+    async with open_world(short_path, await make_database("builder"), **quick) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n"})
+        world.deploys = False
+
+        outcome = await world.push(ana, source, "shop")
+
+        assert outcome.status == 1
+        assert "No verdict (no-verdict)" in outcome.output
+        assert "drycc releases list -a shop" in outcome.output
+
+
+def _quarantines(world: World) -> list[Path]:
+    return list((world.settings.repos / "shop.git" / "objects").glob("tmp_objdir*"))
+
+
+def _processes(world: World) -> list[psutil.Process]:
+    """Processes that carry this builder's mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("WORKFLOW_HOME_ID") == world.settings.process_mark:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found

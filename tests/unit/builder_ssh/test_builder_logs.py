@@ -1,0 +1,59 @@
+"""Stored logs and their readers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+from builder.services.logs import BuildLogs
+
+
+async def read(logs: BuildLogs, build_id: object, *, offset: int = 0, follow: bool = False) -> bytes:
+    return b"".join([part async for part in logs.read("shop", build_id, offset=offset, follow=follow)])  # type: ignore[arg-type]
+
+
+async def test_a_follower_gets_everything_from_its_offset_on(tmp_path: Path) -> None:
+    logs = BuildLogs(tmp_path, max_bytes=1000)
+    build_id = uuid4()
+    log = logs.create("shop", build_id)
+    await log.write("one ")
+    following = asyncio.create_task(read(logs, build_id, offset=2, follow=True))
+    await log.write("two\0 ")
+    log.conclude("three")
+    logs.finish(build_id)
+
+    assert await following == b"e two three"
+    assert await read(logs, build_id) == b"one two three"
+    assert await read(logs, build_id, offset=4, follow=True) == b"two three"
+
+
+async def test_a_log_that_is_too_long_is_cut_off_but_has_its_last_words(tmp_path: Path) -> None:
+    logs = BuildLogs(tmp_path, max_bytes=100)
+    build_id = uuid4()
+    log = logs.create("shop", build_id)
+    for _ in range(50):
+        await log.write("0123456789")
+    log.conclude("Done")
+    logs.finish(build_id)
+
+    text = (await read(logs, build_id)).decode()
+
+    assert text.count("cut off") == 1
+    assert text.startswith("0123456789" * 10 + "\n!")
+    assert text.endswith("Done")
+
+
+async def test_there_is_nothing_to_read_where_there_is_no_log(tmp_path: Path) -> None:
+    logs = BuildLogs(tmp_path, max_bytes=100)
+
+    assert await read(logs, uuid4(), follow=True) == b""
+    await logs.remove("shop")
+
+
+async def test_a_removed_app_leaves_no_logs(tmp_path: Path) -> None:
+    logs = BuildLogs(tmp_path, max_bytes=100)
+    await logs.append_line("shop", uuid4(), "x\n")
+    await logs.remove("shop")
+
+    assert not (tmp_path / "shop").exists()
