@@ -108,6 +108,11 @@ class Caddy:
         self._process: asyncio.subprocess.Process | None = None
         self._listener: socket.socket | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Process id, or None while it does not run."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
     async def start(self, *, resume: bool = False, deadline_seconds: float = 10.0) -> None:
         """Start and wait until it serves.
 

@@ -8,7 +8,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from controller.schema import accounts, apps  # noqa: F401  (declares the tables)
+from controller.schema import (  # noqa: F401  (declares the tables)
+    accounts,
+    apps,
+    audit,
+    domains,
+    ingress,
+    jobs,
+    storage,
+)
 from controller.schema.base import Base
 from shared.db.database import create_unpooled_engine
 from support.fixtures import MakeDatabase

@@ -16,6 +16,7 @@ from controller.api import (
     hooks,
     log_streams,
     login,
+    openapi,
     perms,
     processes,
     releases,
@@ -59,6 +60,7 @@ def create_app(
     )
     compat.install(app)
     _add_routers(app)
+    openapi.install(app, description="The REST API 2.3 of Drycc Workflow, and what Workflow adds to it.")
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

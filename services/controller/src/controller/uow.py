@@ -5,13 +5,15 @@ The edge (a request, a message, a step of the reconciler) opens the transaction,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controller.domain.audit import Origin
 from controller.domain.policy import Policy
 from controller.engine.port import Engine
+from controller.origin import CURRENT_ORIGIN
 from controller.repositories.cipher import Cipher
 from shared.clock import Clock
 from shared.db import notify
@@ -34,6 +36,7 @@ class Uow:
     engine: Engine
     cipher: Cipher
     policy: Policy
+    origin: Origin = field(default_factory=CURRENT_ORIGIN.get)
 
     def now(self) -> datetime:
         """The present, UTC."""

@@ -8,6 +8,8 @@ from starlette.responses import JSONResponse, Response
 from controller.api import present
 from controller.api.body import Body
 from controller.api.deps import Ctx, Who, Work
+from controller.api.documents import AppDocument, AppRequest, Page
+from controller.api.openapi import doc
 from controller.api.paging import Paging
 from controller.api.words import searchable
 from controller.services.access import Access, Action
@@ -18,7 +20,7 @@ from controller.services.jobs import Jobs, start_job
 router = APIRouter(prefix="/v2/apps")
 
 
-@router.get("")
+@router.get("", **doc(Page[AppDocument]))
 async def list_apps(who: Who, uow: Work, paging: Paging, search: str = "") -> Response:
     """The apps that the caller owns or may view; all of them for superusers."""
     page = await Apps(uow).list_visible(
@@ -31,7 +33,7 @@ async def list_apps(who: Who, uow: Work, paging: Paging, search: str = "") -> Re
     return paging.answer(map(present.app, page.items), total=page.total)
 
 
-@router.post("")
+@router.post("", **doc(AppDocument, status=201, body=AppRequest, errors=(409,)))
 async def create_app(who: Who, body: Body, uow: Work) -> Response:
     """A new app of the caller."""
     app = await Apps(uow).create(owner=who, name=body.get("id"))

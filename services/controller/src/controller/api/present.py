@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from controller.api import documents
 from controller.domain.accounts import AccessToken, Account, Key
 from controller.domain.apps import App, AppSettings
 from controller.domain.releases import Build, Config, Release
@@ -12,9 +13,14 @@ from controller.domain.releases import Build, Config, Release
 Json = dict[str, object]
 
 
-def timestamp(moment: datetime | None) -> str | None:
+def instant(moment: datetime) -> str:
     """UTC, whole seconds: `2025-02-03T04:05:06Z`."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """The instant, if there is one."""
+    return None if moment is None else instant(moment)
 
 
 def account(person: Account) -> Json:
@@ -61,15 +67,15 @@ def key(value: Key) -> Json:
     }
 
 
-def app(value: App) -> Json:
+def app(value: App) -> documents.AppDocument:
     """An app."""
     return {
         "uuid": str(value.uuid),
         "id": value.name,
         "owner": value.owner.username,
         "structure": dict(value.structure),
-        "created": timestamp(value.created),
-        "updated": timestamp(value.updated),
+        "created": instant(value.created),
+        "updated": instant(value.updated),
     }
 
 

@@ -13,6 +13,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
+from controller.domain.spec_network import NetworkSpec
+from controller.domain.spec_storage import Mount, VolumeSpec
+
 ProbeKind = Literal["http", "tcp", "exec"]
 InstancePhase = Literal[
     "initializing", "creating", "starting", "up", "terminating", "down", "destroyed", "crashed", "error"
@@ -53,7 +56,9 @@ class ProcessSpec:
 
     `shell` is a Procfile line; `command` and `args` are empty then. `release` is the version that this type should
     run, which may be older than the app's newest. `port` is the wanted $PORT; an engine may choose another.
-    `start_deadline` is how long a new instance may take to become ready; None leaves it to the engine.
+    `start_deadline` is how long a new instance may take to become ready; None leaves it to the engine. `tags` are
+    labels that a machine must have to run it. `post_start` and `pre_stop` are lifecycle handlers, `registry` is the
+    credentials for its image, and `plan` the id of its limit plan.
     """
 
     ptype: str
@@ -73,6 +78,12 @@ class ProcessSpec:
     must_listen: bool = False
     restart_token: str = ""
     start_deadline: timedelta | None = None
+    plan: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    post_start: Mapping[str, object] | None = None
+    pre_stop: Mapping[str, object] | None = None
+    registry: Mapping[str, str] | None = field(default=None, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -91,12 +102,30 @@ class RouteSpec:
 
 
 @dataclass(frozen=True)
+class Autoscale:
+    """The engine keeps the instances of a process type between `least` and `most` so that they use `cpu_percent`."""
+
+    ptype: str
+    least: int
+    most: int
+    cpu_percent: int
+
+
+@dataclass(frozen=True)
 class AppSpec:
-    """Everything that an app should be; what is not in it should not be there."""
+    """Everything that an app should be; what is not in it should not be there.
+
+    `routes` is what an edge needs that goes by host names alone; `network` is the same and more, as the user shaped it.
+    `quota` is the spec of a ResourceQuota for all that the app may use, None without one.
+    """
 
     app: str
     processes: tuple[ProcessSpec, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    volumes: tuple[VolumeSpec, ...] = ()
+    autoscale: tuple[Autoscale, ...] = ()
+    quota: Mapping[str, object] | None = None
 
     def process(self, ptype: str) -> ProcessSpec | None:
         """The process type of that name, if the app should have it."""

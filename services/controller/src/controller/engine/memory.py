@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
+from controller.domain.spec_network import NetworkObservation
 from controller.engine.memory_io import MemoryExecSession
 from controller.engine.memory_state import Group, KnownApp
 from controller.engine.port import Feature
@@ -30,8 +31,13 @@ class MemoryEngine:
         self._held: set[tuple[str, str]] = set()
         self._job_exit_code: int | None = 0
         self._job_log: tuple[str, ...] = ()
+        self._networks: dict[str, NetworkObservation] = {}
 
     # --- the script ---
+
+    def show_network(self, app: str, observation: NetworkObservation) -> None:
+        """What `network` says of the app from now on."""
+        self._networks[app] = observation
 
     def fail(self, app: str, ptype: str, failure: Failure | None = None) -> None:
         """From now on new instances of `ptype` do not come up."""
@@ -125,6 +131,10 @@ class MemoryEngine:
             return AppObservation(app)
         states = tuple(group.state() for group in known.groups.values())
         return AppObservation(app, states, known.instances())
+
+    async def network(self, app: str) -> NetworkObservation:
+        """What the script said, else nothing."""
+        return self._networks.get(app, NetworkObservation())
 
     async def run(self, job: JobSpec) -> None:
         """See `Engine.run`."""

@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from controller.domain.spec import AppObservation, AppSpec, JobSpec, JobState, ProcessSpec
+from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_storage import FileEntry
 from shared.errors import SuiteError
 
-Feature = Literal["autoscale", "lifecycle", "tags", "volumes"]
-"""What an adapter may be unable to do; the services refuse a request for a feature that the engine lacks."""
+Feature = Literal["autoscale", "gateways", "lifecycle", "quota", "tags", "tls", "volumes"]
+"""What an adapter may be unable to do; the services refuse a request for a feature that the engine lacks.
+`gateways`: services, gateways and routes beyond the one that every web process has."""
 
 
 class NotSupportedError(SuiteError):
@@ -50,6 +53,25 @@ class ExecSession(Protocol):
         """End the command if it still runs; safe to call twice."""
 
 
+class FileStore(Protocol):
+    """The files of one volume. Paths are relative to its root, without a slash in front; the root is the empty path.
+
+    All raise NotFoundError for a path that is not there.
+    """
+
+    async def list(self, path: str) -> Sequence[FileEntry]:
+        """What a directory holds; a file's own path gives that file."""
+
+    async def read(self, path: str) -> tuple[int, AsyncIterator[bytes]]:
+        """A file: its size in bytes and its content."""
+
+    async def write(self, path: str, content: AsyncIterator[bytes]) -> None:
+        """Make or replace a file, with the directories above it; it has its new content at once or not at all."""
+
+    async def delete(self, path: str) -> None:
+        """Remove a file, or a directory with all that is in it."""
+
+
 class Engine(Protocol):
     """Runs apps. Every call has a deadline of the adapter's own and raises `UnavailableError` when it passes."""
 
@@ -82,6 +104,17 @@ class Engine(Protocol):
 
     async def observe(self, app: str) -> AppObservation:
         """What is there now; an empty observation for an unknown app."""
+
+    async def network(self, app: str) -> NetworkObservation:
+        """The addresses of the app's gateways and how its certificates fare; empty without either."""
+
+    async def files(self, app: str, volume: str) -> FileStore:
+        """The files of a volume.
+
+        Raises:
+            NotSupportedError: this engine has no volumes.
+            NotFoundError: the app has no such volume.
+        """
 
     async def run(self, job: JobSpec) -> None:
         """Start a one-off; a job of that name that exists already is left as it is.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from controller.domain.apps import App, AppSettings
+from collections.abc import Mapping
+
+from controller.domain.apps import Actor, App, AppSettings
 from controller.domain.releases import ReleaseBundle
 from controller.repositories.apps import AppRepository, AppSettingsRepository
 from controller.repositories.releases import ReleaseRepository
 from controller.repositories.rollouts import ProcessRepository, RolloutRepository
+from controller.services.audit import AuditTrail
 from controller.uow import Uow
 
 
@@ -30,3 +33,18 @@ class AppService:
         """What the app should be has changed: note it and have the reconciler look."""
         await self._apps.bump(app, now=self._uow.now())
         await self._uow.wake_reconciler()
+
+    async def _record(
+        self,
+        app: App,
+        action: str,
+        *,
+        actor: Actor,
+        target: str = "",
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+    ) -> None:
+        """Leave an entry in the audit trail; the caller takes the secrets out of `before` and `after`."""
+        await AuditTrail(self._uow).record(
+            action, actor=actor.username, app=app.name, target=target, before=before, after=after
+        )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from controller.domain.spec import AppObservation, AppSpec, JobSpec, JobState, ProcessSpec
+from controller.domain.spec_network import NetworkObservation
 from controller.engine.local.app import LocalApp
 from controller.engine.local.board import JobBoard
 from controller.engine.local.census import send
@@ -20,7 +21,7 @@ from controller.engine.local.launch import WORKSPACE_PREFIX, Launch
 from controller.engine.local.machine import Machine
 from controller.engine.local.tasks import cancel
 from controller.engine.local.watchers import Watchers
-from controller.engine.port import Feature, NotSupportedError, StillThereError
+from controller.engine.port import Feature, FileStore, NotSupportedError, StillThereError
 from shared.errors import NotFoundError
 from shared.logging import get_logger
 
@@ -47,6 +48,19 @@ class LocalEngine:
     def features(self) -> frozenset[Feature]:
         """Nothing beyond running processes and routing to them."""
         return frozenset()
+
+    async def network(self, app: str) -> NetworkObservation:
+        """Nothing: the edge is not the app's own."""
+        del app
+        return NetworkObservation()
+
+    async def files(self, app: str, volume: str) -> FileStore:
+        """There are no volumes here.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        raise NotSupportedError(f"{app} has no volume {volume}: this engine has no volumes")
 
     async def start(self) -> None:
         """End what an earlier run of this home has left, then become ready."""
