@@ -8,7 +8,7 @@ ARGS ?=
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-check check lint types contracts test test-unit rabbitmq bench bench-standalone lock clean
+.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-unit rabbitmq bench bench-api bench-standalone lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ run: setup ## Start the platform, deploy the bundled sample by git push, stay up
 run-check: setup ## The same unattended in a directory of its own: assert the answer, stop, leave nothing (ARGS=--json for figures)
 	@$(BIN)/workflow check $(ARGS)
 
-check: lint types contracts ## All static checks
+check: lint types contracts openapi-check ## All static checks
 
 lint: setup-dev
 	@$(BIN)/ruff check .
@@ -51,6 +51,13 @@ types: setup-dev
 contracts: setup-dev
 	@$(BIN)/lint-imports
 
+openapi: setup-dev ## Write docs/openapi.json anew: review what it changes
+	@$(BIN)/workflow-controller openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+
+openapi-check: setup-dev
+	@$(BIN)/workflow-controller openapi | diff -u docs/openapi.json - || { \
+		echo "docs/openapi.json is not what the controller publishes: run make openapi and review the difference" >&2; exit 1; }
+
 rabbitmq: # The tests use a real broker: Debian's server where it may be installed, else the compose file's.
 	@tests/support/ensure-rabbitmq
 
@@ -60,7 +67,10 @@ test: setup-dev rabbitmq ## The whole test suite
 test-unit: setup-dev ## The tests that need no server
 	@$(BIN)/pytest tests/unit $(ARGS)
 
-bench: bench-standalone ## All benchmarks
+bench: bench-standalone bench-api ## All benchmarks
+
+bench-api: setup-dev ## Requests per second, latency, queries and memory of the controller's API (ARGS=--quick for a look)
+	@PYTHONPATH=tests $(BIN)/python -m bench.api $(ARGS)
 
 bench-standalone: setup ## Start, stop, push, edge, idle and rolling restart figures of the platform on this machine
 	@$(BIN)/workflow check --figures $(ARGS)

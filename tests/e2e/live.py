@@ -100,11 +100,7 @@ class User:
 
     def call(self, method: str, path: str, *, expect: int, **options: Any) -> Any:
         """One API call that must answer `expect`; gives its JSON, or None."""
-        try:
-            response = self.http.request(method, path, **options)
-        except httpx.RemoteProtocolError:
-            # Known: while routes of a new or a deleted app are taken in, the edge may close a connection unanswered.
-            response = self.http.request(method, path, **options)
+        response = self.http.request(method, path, **options)
         assert response.status_code == expect, (method, path, response.status_code, response.text)
         return response.json() if response.content else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 from cryptography.fernet import Fernet
@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from controller.context import Context
 from controller.domain.accounts import Account, Profile
 from controller.engine.memory import MemoryEngine
+from controller.engine.port import Feature
 from controller.main import create_app
 from controller.services.accounts import Accounts
 from controller.settings import Settings
@@ -25,6 +26,7 @@ from support import eventually
 BUILDER_KEY = "builder-key-of-the-tests"
 PUBLIC_URL = "http://drycc.test"
 ISSUER = "http://passport.test/oauth"
+ALL_FEATURES: frozenset[Feature] = frozenset(get_args(Feature))
 PROCFILE = {"web": "python web.py", "worker": "python worker.py"}
 
 
@@ -133,6 +135,7 @@ def settings_for(database_url: str, **overrides: Any) -> Settings:
         "passport_client_secret": "secret-of-the-controller",
         "encryption_keys": [Fernet.generate_key().decode()],
         "builder_key": BUILDER_KEY,
+        "rate_limit": 0,  # tests ask as fast as they can
         "app_domain": "apps.test",
         "app_url_template": "http://{app}.apps.test",
     }
@@ -146,11 +149,12 @@ async def running_api(
     served: bool = False,
     clock: Clock | None = None,
     bus: InProcessBus | None = None,
+    features: frozenset[Feature] = ALL_FEATURES,
     **overrides: Any,
 ) -> AsyncIterator[Api]:
     """A controller in this process, with its lifespan; `served` on a port of this machine as well."""
     settings = settings_for(database_url, bind_port=0, **overrides)
-    bus, engine = bus or InProcessBus(), MemoryEngine()
+    bus, engine = bus or InProcessBus(), MemoryEngine(features=features)
     app = create_app(settings, bus=bus, engine=engine, clock=clock)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(bus.close)

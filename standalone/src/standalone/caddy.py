@@ -1,4 +1,5 @@
-"""The edge: Caddy with the platform's own routes. What stands below the id `apps` is the controller's engine's."""
+"""The edge: Caddy, with a configuration that never changes while it runs. Which host of an app leads where, it looks up
+for each request in files that the controller's engine writes."""
 
 from __future__ import annotations
 
@@ -14,13 +15,16 @@ from pathlib import Path
 
 import httpx
 
-from shared.http import tls_context
+from controller.engine.local.edgeconfig import apps_route
 from shared.logging import get_logger
 from standalone.errors import StartFailedError
+from standalone.health import ask_edge
 from standalone.home import Config, Home
 
 log = get_logger(__name__)
-APPS_ID = "apps"
+
+
+_STOP_SECONDS = 1.0
 
 
 def caddy_program() -> Path:
@@ -37,13 +41,17 @@ def caddy_program() -> Path:
 
 
 def base_config(home: Home, config: Config, *, listen: str) -> dict[str, object]:
-    """Caddy's whole configuration at start: our own hosts, an empty place for apps, a plain answer for the rest."""
+    """Caddy's whole configuration: our own hosts, those of apps, a plain answer for the rest.
+
+    It is meant for a Caddy that runs in `home.run`: all paths are relative to it, as Caddy would replace what stands
+    between braces in the path of a home.
+    """
     controller, passport = f"drycc.{config.domain}", f"drycc-passport.{config.domain}"
     routes: list[dict[str, object]] = [
         _not_found([controller, passport], "/metrics"),  # for the operator, who asks the sockets
-        _service_route(controller, home.socket("controller")),
-        _service_route(passport, home.socket("passport")),
-        {"@id": APPS_ID, "handle": [{"handler": "subroute", "routes": []}]},
+        _service_route(controller, home.socket("controller").relative_to(home.run)),
+        _service_route(passport, home.socket("passport").relative_to(home.run)),
+        apps_route(home.edge.relative_to(home.run)),
         {
             "handle": [
                 {
@@ -56,12 +64,13 @@ def base_config(home: Home, config: Config, *, listen: str) -> dict[str, object]
         },
     ]
     return {
-        "admin": {"listen": f"unix/{home.caddy_admin}"},
+        # Nobody is to change this configuration: a change closes connections whose request was not read yet.
+        "admin": {"disabled": True, "config": {"persist": False}},
         "logging": {"logs": {"default": {"level": "WARN"}}},
         "apps": {
             "http": {
-                # For answers under way when routes change; a stop of the platform does not wait that long.
-                "grace_period": "30s",
+                # For answers under way at the end of the platform; less than it has until it is killed.
+                "grace_period": "800ms",
                 "servers": {
                     "edge": {
                         "listen": [listen],
@@ -83,15 +92,18 @@ def _not_found(hosts: list[str], path: str) -> dict[str, object]:
 
 
 def _service_route(host: str, socket: Path) -> dict[str, object]:
-    return {
-        "match": [{"host": [host]}],
-        "handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": f"unix/{socket}"}], "flush_interval": -1}],
-        "terminal": True,
+    proxy = {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": f"unix/{socket}"}],
+        "flush_interval": -1,
+        # Below uvicorn's 5 s, so that no request goes out on a connection that the service is about to close.
+        "transport": {"protocol": "http", "keep_alive": {"idle_timeout": "2s"}},
     }
+    return {"match": [{"host": [host]}], "handle": [proxy], "terminal": True}
 
 
 class Caddy:
-    """Caddy as a child process; it keeps the configuration that it had last and takes it up again after a crash."""
+    """Caddy as a child process, started again after a crash."""
 
     def __init__(self, home: Home, config: Config, *, environment: Mapping[str, str]) -> None:
         self._home = home
@@ -113,21 +125,20 @@ class Caddy:
         """Process id, or None while it does not run."""
         return None if self._process is None or self._process.returncode is not None else self._process.pid
 
-    async def start(self, *, resume: bool = False, deadline_seconds: float = 10.0) -> None:
+    async def start(self, *, deadline_seconds: float = 10.0) -> None:
         """Start and wait until it serves.
 
         Raises:
             StartFailedError: with the last line of its log.
         """
-        self._home.caddy_admin.unlink(missing_ok=True)
         listener = self._listen()
         file = self._home.caddy / "base.json"
         file.write_text(json.dumps(base_config(self._home, self._config, listen=f"fd/{listener.fileno()}")))
-        resuming = ["--resume"] if resume else []
         with self._home.caddy_log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 str(caddy_program()),
-                *("run", "--config", str(file), *resuming),
+                *("run", "--config", str(file)),
+                cwd=self._home.run,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -144,49 +155,55 @@ class Caddy:
             ) from exc
 
     def _listen(self) -> socket.socket:
-        """The edge's socket. It is ours and stays open: left to itself, Caddy opens another one for each change of its
-        routes, and closing the old one drops the connections that wait in its queue (SO_REUSEPORT, socket(7))."""
+        """The edge's socket. It is ours and stays open, so that connections wait while Caddy starts again."""
         if self._listener is None:
-            address = (self._config.bind, self._config.http_port)
+            host, port = self._config.bind, self._config.http_port
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            both = host == "::" and socket.has_dualstack_ipv6()
             try:
-                self._listener = socket.create_server(address, backlog=1024)
+                self._listener = socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
             except OSError as exc:
-                raise StartFailedError(f"cannot listen on {address[0]}:{address[1]}: {exc.strerror}") from exc
+                raise StartFailedError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
         return self._listener
 
     async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
-        # Connections are taken by the socket at once; they are answered when Caddy has its configuration.
-        while True:
-            if process.returncode is not None:
+        # The socket takes connections at once; they are answered when Caddy has its configuration.
+        ended = asyncio.create_task(process.wait(), name="edge ended")
+        answered = asyncio.create_task(self._until_answered(), name="edge answered")
+        try:
+            await asyncio.wait({ended, answered}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
                 raise StartFailedError(f"the edge ended at once: {_last_error(self._home.caddy_log)}")
+            answered.result()
+        finally:
+            ended.cancel()
+            answered.cancel()
+            await asyncio.wait({ended, answered})
+
+    async def _until_answered(self) -> None:
+        while True:
             try:
-                await self.check()
+                await ask_edge(self._config)
             except (httpx.HTTPError, OSError):
                 await asyncio.sleep(0.02)
                 continue
             return
 
     async def supervise(self) -> None:
-        """Start it again, with the configuration that it had, whenever it ends; runs until cancelled."""
+        """Start it again whenever it ends; runs until cancelled."""
         pause = 0.2
         while self._process is not None:
             status = await self._process.wait()
             log.warning("edge_ended", status=status, restart_in_seconds=pause)
             await asyncio.sleep(pause)
             try:
-                await self.start(resume=True)
+                await self.start()
                 pause = 0.2
             except StartFailedError as exc:
                 log.warning("edge_not_restarted", reason=exc.detail)
                 pause = min(pause * 2, 10.0)
 
-    async def check(self) -> None:
-        """Raise unless the admin endpoint knows the place of the apps."""
-        transport = httpx.AsyncHTTPTransport(uds=str(self._home.caddy_admin), verify=tls_context())
-        async with httpx.AsyncClient(transport=transport, base_url="http://caddy", timeout=2.0) as client:
-            (await client.get(f"/id/{APPS_ID}")).raise_for_status()
-
-    async def stop(self, *, deadline_seconds: float = 1.0) -> None:
+    async def stop(self, *, deadline_seconds: float = _STOP_SECONDS) -> None:
         """Let requests in flight finish for a moment, then end."""
         process, self._process = self._process, None
         listener, self._listener = self._listener, None

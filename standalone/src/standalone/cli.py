@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from rich.console import Console
 from shared.errors import SuiteError
 from standalone.errors import CommandFailedError, NotRunningError, StandaloneError
 from standalone.home import Config, Home, default_home
+
+if TYPE_CHECKING:
+    from controller.services.rotation import TableReport
 
 app = typer.Typer(
     name="workflow",
@@ -291,6 +294,28 @@ def users_password(username: Annotated[str, typer.Argument(help="Whose password.
         home, _ = _running()
         asyncio.run(set_password(home, username, password=read_password()))
         out.print(f"Set the password of {username}.")
+
+
+controller = typer.Typer(name="controller", help="Care for the running platform's controller.", no_args_is_help=True)
+app.add_typer(controller)
+
+
+@controller.command("rotate-keys")
+def controller_rotate_keys(as_json: Json = False) -> None:
+    """Encrypt all stored secrets with a new key, and forget the old one. The platform goes on meanwhile."""
+    from standalone.rotation import rotate_keys
+
+    def tell(name: str, table: TableReport) -> None:
+        if not as_json:
+            _say(f"{name}: {table.rows} rows, {table.renewed} secrets renewed")
+
+    with _explained():
+        home, _ = _running()
+        report = asyncio.run(rotate_keys(home, progress=tell))
+        if as_json:
+            print(json.dumps(asdict(report) | {"renewed": report.renewed}))
+        else:
+            out.print(f"{report.renewed} secrets have a new key. It stands in {home.key_ring}: back it up.")
 
 
 @app.command()

@@ -25,8 +25,10 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 # What a platform's directory holds; with anything else in it, it is somebody else's.
 _ENTRIES = {
     *("config.json", "config.tmp", "platform.lock", ".writable", "run", "postgres", "logs", "caddy", "repos"),
-    *("workspaces", "caches", "build-logs", "ssh", "demo"),
+    *("workspaces", "caches", "build-logs", "ssh", "demo", "controller-keys.json", "controller-keys.tmp"),
 }
+
+_FORMER_KEY = "controller_encryption_key"  # where the controller's key stood before it could be rotated
 
 
 def default_home() -> Path:
@@ -42,6 +44,17 @@ def connect_host(bind: str) -> str:
 def _password() -> str:
     alphabet = string.ascii_letters + string.digits
     return "".join(secrets.choice(alphabet) for _ in range(20))
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file that only its owner may read."""
+    temporary = file.with_suffix(".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    temporary.replace(file)
 
 
 def _fernet_key() -> str:
@@ -61,7 +74,6 @@ class Config:
     admin_password: str = field(default_factory=_password)
     controller_client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     builder_client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    controller_encryption_key: str = field(default_factory=_fernet_key)
     passport_encryption_key: str = field(default_factory=_fernet_key)
 
     def url(self, label: str) -> str:
@@ -76,6 +88,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.json"
+        self.key_ring = path / "controller-keys.json"
         self.lock_file = path / "platform.lock"
         self.run = path / "run"
         self.postgres = path / "postgres"
@@ -86,7 +99,7 @@ class Home:
         self.postgres_log = path / "logs" / "postgres.log"
         self.caddy_log = path / "logs" / "caddy.log"
         self.caddy = path / "caddy"
-        self.caddy_admin = path / "run" / "caddy-admin.sock"
+        self.edge = path / "run" / "edge"
         self.repos = path / "repos"
         self.workspaces = path / "workspaces"
         self.caches = path / "caches"
@@ -132,33 +145,38 @@ class Home:
             )
 
     def load(self) -> Config:
-        """The configuration; made now if this is the first start.
+        """The configuration; made now, with the keys of the controller, if this is the first start.
 
         Raises:
             HomeNotUsableError: the file is damaged.
         """
         if not self.config_file.exists():
+            if not self.key_ring.exists():
+                self.save_key_ring([_fernet_key()])
             config = Config()
             self.save(config)
             return config
         try:
             raw = json.loads(self.config_file.read_text())
             known = {item.name for item in fields(Config)}
-            return Config(**{name: value for name, value in raw.items() if name in known})
+            config = Config(**{name: value for name, value in raw.items() if name in known})
         except (OSError, ValueError, TypeError, AttributeError) as exc:
             raise HomeNotUsableError(
                 f"{self.config_file} cannot be read ({exc}); restore it, or `workflow reset` to start anew"
             ) from exc
+        if (key := raw.get(_FORMER_KEY)) is not None:
+            if not self.key_ring.exists():
+                self.save_key_ring([key])
+            self.save(config)
+        return config
 
     def save(self, config: Config) -> None:
         """Write the configuration so that a crash leaves the old file or the new one, never half of it."""
-        temporary = self.config_file.with_suffix(".tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(config), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.config_file)
+        _write(self.config_file, json.dumps(asdict(config), indent=2))
+
+    def save_key_ring(self, keys: list[str]) -> None:
+        """Write the controller's encryption keys, the first of which encrypts, in the same way."""
+        _write(self.key_ring, json.dumps(keys, indent=2))
 
     def running_pid(self) -> int | None:
         """Process id of the platform that holds this directory, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -75,6 +76,8 @@ class Platform:
         left_over = await asyncio.to_thread(end_marked, self._config.home_id)
         if left_over:
             log.warning("ended_left_over_processes", count=left_over)
+        # What an earlier run left leads to processes that are gone, and to ports that may be somebody else's now.
+        await asyncio.to_thread(shutil.rmtree, self._home.edge, ignore_errors=True)
         # Importing the services is half of a warm start; PostgreSQL and Caddy start meanwhile, as processes.
         self._stack.push_async_callback(self._stop_children)
         services, _, _ = await asyncio.gather(

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from shared.bus.port import Bus
 from shared.settings import ServiceSettings, load_settings
-from standalone.home import Config, Home, connect_host
+from standalone.errors import HomeNotUsableError
+from standalone.home import Config, Home
 from standalone.postgres import EmbeddedPostgres
 
 CONTROLLER_AUDIENCE = "controller"
@@ -102,20 +103,30 @@ def _controller(home: Home, config: Config, postgres: EmbeddedPostgres) -> Servi
         issuer=_issuer(config),
         passport_client_id="controller",
         passport_client_secret=config.controller_client_secret,
-        encryption_keys=[config.controller_encryption_key],
+        encryption_keys=_key_ring(home),
+        encryption_keys_file=home.key_ring,
         engine="local",
         run_worker=True,
         workspaces=home.workspaces,
         logs=home.app_logs,
         run_dir=home.run,
-        caddy_admin_socket=home.caddy_admin,
+        edge_dir=home.edge,
         process_mark=config.home_id,
         app_domain=config.domain,
         app_url_template=config.url("{app}"),
-        edge_host=connect_host(config.bind),
-        edge_port=config.http_port,
     )
     return Service("controller", settings, lambda bus: create_app(settings, bus=bus))
+
+
+def _key_ring(home: Home) -> list[str]:
+    from controller.repositories.cipher import read_key_ring
+
+    try:
+        return read_key_ring(home.key_ring)
+    except (OSError, ValueError) as exc:
+        raise HomeNotUsableError(
+            f"the controller's keys cannot be read ({exc}); restore {home.key_ring}, without it no secret can be read"
+        ) from exc
 
 
 def _builder(home: Home, config: Config, postgres: EmbeddedPostgres) -> Service:

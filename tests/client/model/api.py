@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
+from client.model import go_json
 from client.model.failures import ClientError, ClientPanic, DecodeError, error_of
-from client.model.go_json import Reader, encode, parse, through_interface, zero
+from client.model.go_json import Reader, encode, through_interface, zero
 from client.model.http import Request, Response, Transport, url_of
 
 VERSION: Final = "v1.10.2"
@@ -65,7 +66,7 @@ class Warnings:
 
 @dataclass
 class Api:
-    """Calls of one controller. Every method raises ClientError as section 7 words it, or what reading an answer raises."""
+    """Calls of one controller. All raise ClientError as section 7 words it, or what reading an answer raises."""
 
     controller: str
     token: str
@@ -86,14 +87,14 @@ class Api:
         """An answer that is no error, and whether its version fits."""
         content = body if isinstance(body, bytes) else b"" if body is None else encode(body)
         sent = {"Content-Type": "application/json", **self._authorization(), **dict(headers or {})}
-        response = await self.transport.send(Request(method, url_of(self.controller, path), sent, content), follow=follow)
+        response = await self.transport.send(
+            Request(method, url_of(self.controller, path), sent, content), follow=follow
+        )
         if response.status >= 400:
             raise error_of(response.status, response.body)
         return response, self.check_version(response, mismatch)
 
-    async def do(
-        self, method: str, path: str, body: Body = None, *, mismatch: OnMismatch = OnMismatch.WORK
-    ) -> None:
+    async def do(self, method: str, path: str, body: Body = None, *, mismatch: OnMismatch = OnMismatch.WORK) -> None:
         """A call whose answer is not read."""
         await self.call(method, path, body, mismatch=mismatch)
 
@@ -105,15 +106,13 @@ class Api:
         if not fits and mismatch is OnMismatch.DISCARD:
             made: T = zero(kind)
             return made
-        return self.reader.read(parse(response.body), kind)
+        return self.reader.read(self.parse(response), kind)
 
-    async def list(
-        self, path: str, kind: type[T], limit: int, *, mismatch: OnMismatch = OnMismatch.WORK
-    ) -> Page[T]:
+    async def list(self, path: str, kind: type[T], limit: int, *, mismatch: OnMismatch = OnMismatch.WORK) -> Page[T]:
         """One page of a list, `limit` elements long."""
         joint = "&" if "?" in path else "?"
         response, _ = await self.call("GET", f"{path}{joint}limit={limit}", mismatch=mismatch)
-        envelope = parse(response.body)
+        envelope = self.parse(response)
         if not isinstance(envelope, dict):
             kinds = {list: "array", str: "string", bool: "bool"}
             shown = kinds.get(type(envelope), "number")
@@ -126,6 +125,11 @@ class Api:
         items = [self.reader.read(through_interface(item), kind) for item in results]
         return Page(items, float(count))
 
+    @staticmethod
+    def parse(response: Response) -> object:
+        """The JSON of an answer."""
+        return go_json.parse(response.body)
+
     def check_version(self, response: Response, mismatch: OnMismatch) -> bool:
         """Whether the server's version fits; what happens otherwise depends on the command.
 
@@ -135,9 +139,9 @@ class Api:
         server = response.headers.get("drycc_api_version", "")
         if fits(server):
             return True
-        self.warnings.about_version(server)
         if mismatch is OnMismatch.FAIL:
             raise ClientError(MISMATCH)
+        self.warnings.about_version(server)
         return False
 
     def _authorization(self) -> dict[str, str]:

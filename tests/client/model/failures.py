@@ -20,9 +20,7 @@ class ClientPanic(Exception):  # noqa: N818  Go's own word; it is no error that 
 
 
 BLANK: Final = "This field may not be blank."
-_USERNAME: Final = (
-    "Enter a valid username. This value may contain only letters, numbers and @/./+/-/_ characters."
-)
+_USERNAME: Final = "Enter a valid username. This value may contain only letters, numbers and @/./+/-/_ characters."
 _APP_NAME: Final = "App name can only contain a-z (lowercase), 0-9 and hyphens"
 _NAME: Final = "Can only contain a-z (lowercase), 0-9 and hyphens"
 _OWNS_APPS: Final = "still has applications assigned. Delete or transfer ownership"

@@ -1,19 +1,23 @@
 """JSON as Go's encoding/json writes and reads it: values go into dataclasses that stand for the program's structs.
 
-A struct names the keys of an answer by its fields (`key` gives another name). Go leaves absent keys and nulls at zero;
-a `Reader` remembers which keys were absent, as a server has to send those that the client shows (cli.md 8 and 11).
+A struct names the keys of an answer by its fields. Go leaves absent keys and nulls at zero; a `Reader` remembers which
+keys were absent, as a server has to send those that the client shows (cli.md 8 and 11), unless they are `MayLack`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from client.model.failures import DecodeError
 
 T = TypeVar("T")
+_MAY_LACK: Final = "servers may leave the key out"
+MayLack = Annotated[T, _MAY_LACK]
 _INT64: Final = range(-(2**63), 2**63)
 _HTML: Final = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 _STARTS: Final = frozenset('{["-0123456789tfn')
@@ -29,11 +33,6 @@ class Real(float):
         made = super().__new__(cls, text)
         made.text = text
         return made
-
-
-def key(name: str = "", *, optional: bool = False) -> Any:
-    """A field of a struct whose JSON key is `name`, or that servers may leave out."""
-    return field(metadata={"key": name, "optional": optional})
 
 
 def encode(value: object) -> bytes:
@@ -133,19 +132,30 @@ class Reader:
     def _struct(self, value: object, hint: Any, place: _Place) -> object:
         if not isinstance(value, dict):
             raise DecodeError(f"json: cannot unmarshal {_kind(value)} into {place} of type {_go_name(hint)}")
-        hints, given = get_type_hints(hint), {}
+        hints, given = _hints(hint), {}
         # Go takes a key in any case when there is none that is equal.
         folded = {name.casefold(): name for name in reversed(value)}
-        for each in fields(hint):
-            name = each.metadata.get("key") or each.name
+        for name, (kind, may_lack) in hints.items():
             found = name if name in value else folded.get(name.casefold())
-            if found is None:
-                given[each.name] = zero(hints[each.name])
-                if not each.metadata.get("optional"):
-                    self.absent.append(f"{hint.__name__}.{name}")
-            else:
-                given[each.name] = self._value(value[found], hints[each.name], place.into(hint.__name__, name))
+            if found is not None:
+                given[name] = self._value(value[found], kind, place.into(hint.__name__, name))
+                continue
+            given[name] = zero(kind)
+            if not may_lack:
+                self.absent.append(f"{hint.__name__}.{name}")
         return hint(**given)
+
+
+@cache
+def _hints(struct: Any) -> Mapping[str, tuple[Any, bool]]:
+    """For each field of a struct its type and whether it may be absent."""
+    hints = get_type_hints(struct, include_extras=True)
+    found = {}
+    for each in fields(struct):
+        hint = hints[each.name]
+        may_lack = get_origin(hint) is Annotated
+        found[each.name] = (get_args(hint)[0] if may_lack else hint, may_lack)
+    return found
 
 
 def zero(hint: Any) -> Any:
@@ -155,8 +165,7 @@ def zero(hint: Any) -> Any:
     if hint is object or _pointed(hint) is not None:
         return None
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
-        return cast(Any, hint)(**{each.name: zero(hints[each.name]) for each in fields(hint)})
+        return cast(Any, hint)(**{name: zero(kind) for name, (kind, _) in _hints(cast(Any, hint)).items()})
     return (get_origin(hint) or hint)()
 
 
@@ -188,5 +197,3 @@ def _go_name(hint: Any) -> str:
 
 def _refuse(constant: str) -> object:
     raise DecodeError(f"invalid character '{constant[0]}' looking for beginning of value")
-
-

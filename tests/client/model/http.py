@@ -109,9 +109,7 @@ def _redirected(request: Request, status: int, location: str) -> Request:
     return Request(method, url, request.headers)
 
 
-async def _converse(
-    parts: SplitResult, method: str, target: str, headers: Mapping[str, str], body: bytes
-) -> Response:
+async def _converse(parts: SplitResult, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
     try:
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]

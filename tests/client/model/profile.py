@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from client.model.failures import ClientError
-from client.model.go_json import Reader, encode, key, parse
+from client.model.go_json import MayLack, Reader, encode, parse
 
 DEFAULT: Final = "~/.drycc/client.json"
 DEFAULT_LIMIT: Final = 100
@@ -20,11 +20,11 @@ DEFAULT_LIMIT: Final = 100
 class Profile:
     """A login: who, where, with which token."""
 
-    username: str = key(optional=True)
-    ssl_verify: bool = key(optional=True)
-    controller: str = key(optional=True)
-    token: str = key(optional=True)
-    response_limit: int = key(optional=True)
+    username: MayLack[str]
+    ssl_verify: MayLack[bool]
+    controller: MayLack[str]
+    token: MayLack[str]
+    response_limit: MayLack[int]
 
     @property
     def limit(self) -> int:

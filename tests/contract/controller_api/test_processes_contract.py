@@ -138,6 +138,9 @@ async def test_a_failure_explains_itself(api: Api, ana: Person) -> None:
     assert (release["state"], release["failed"]) == ("crashed", True)
     condition = release["conditions"][0]
     assert condition["failure"]["code"] == "process-crashed"
+    shown = (await ana.client.get("/v2/apps/fails/releases/v2/")).json()
+    assert shown["failure"] == condition["failure"]
+    assert shown["exception"] == "process-crashed: web ended with exit code 1"
     assert "web ended with exit code 1" in condition["exception"]
     events = (await ana.client.get("/v2/apps/fails/events/?ptype=fails-web")).json()["results"]
     assert events[-1]["reason"] == "process-crashed"

@@ -127,6 +127,14 @@ async def test_exec_without_stdin_is_one_message(line: Api, ana: Person, pod: st
     assert await ask(line, f"chat/pods/{pod}/exec/", ana.token, request) == [b"\x01ls -l\n"]
 
 
+async def test_exec_leaves_an_entry_without_its_arguments(line: Api, ana: Person, pod: str) -> None:
+    await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": ["psql", "--password=s3cret"]})
+    await ask(line, "chat/pods/nope/exec/", ana.token, {"command": ["psql"]})
+    query = {"action": "instance.entered", "limit": "1"}
+    (entry,) = (await ana.client.get("/v2/apps/chat/audit/", params=query)).json()["results"]
+    assert (entry["actor"], entry["target"], entry["after"]) == ("ana", pod, {"command": "psql"})
+
+
 async def test_exec_with_stdin_and_terminal(line: Api, ana: Person, pod: str) -> None:
     socket = await dial(line, f"chat/pods/{pod}/exec/", ana.token)
     await socket.send_json({"tty": True, "stdin": True, "command": ["bash"]})

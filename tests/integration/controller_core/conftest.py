@@ -13,7 +13,7 @@ from shared.testing.clock import FakeClock
 from support.controller_core import Core, make_core
 from support.fixtures import MakeDatabase
 
-_EMPTY = "TRUNCATE users, apps, outbox, inbox CASCADE"
+_EMPTY = "TRUNCATE users, apps, outbox, inbox, audit_log, blocklist, idempotency_keys CASCADE"
 
 
 @pytest.fixture

@@ -150,7 +150,9 @@ async def test_a_failure_explains_itself_and_rolls_back(shop: Core) -> None:
     broken = await shop.build(sha="badbad1")
     await shop.reconcile()
     release = await shop.release(3)
-    assert (release.state, release.failed, release.exception) == ("crashed", True, None)
+    assert (release.state, release.failed) == ("crashed", True)
+    assert release.exception == "wrong-port: web listens on 5000, expected 23456"
+    assert release.failure == failure.as_json()
     condition = release.conditions[0]
     assert condition["failure"] == failure.as_json()
     assert condition["exception"] == (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,6 @@ from sqlalchemy import text
 from controller.domain.errors import (
     AppNotFoundError,
     InvalidFieldsError,
-    InvalidValueError,
     MissingKeyError,
     NothingChangedError,
     ReleaseNotFoundError,
@@ -28,10 +26,9 @@ from controller.services.apps import Apps
 from controller.services.builds import Builds
 from controller.services.configs import Configs
 from controller.services.grants import Grants
-from controller.services.jobs import Jobs, start_job
 from controller.services.processes import Processes
 from controller.services.releases import Releases
-from shared.errors import InvalidInputError, SuiteError, UnavailableError
+from shared.errors import InvalidInputError, SuiteError
 from support.controller_core import ANA, BO, Core
 
 
@@ -71,7 +68,7 @@ class TestApps:
         async with core.work() as uow:
             settings = await AppSettingsService(uow).get("shop")
         assert (settings.routable, settings.autodeploy, settings.autorollback) == (True, True, True)
-        assert [event.type for event in await core.events()] == ["app.created", "release.created"]
+        assert [event.type for event in await core.events()] == ["app.created", "release.created", "audit.recorded"]
 
     async def test_a_name_is_made_up_when_none_is_given(self, core: Core) -> None:
         async with core.work() as uow:
@@ -88,8 +85,8 @@ class TestApps:
         for name in ("alpha", "beta", "gamma"):
             await core.app(name)
         async with core.work() as uow:
-            await Grants(uow).grant("beta", BO, ["view"])
-            await Grants(uow).grant("gamma", BO, ["change"])
+            await Grants(uow).grant("beta", BO, ["view"], actor=ANA)
+            await Grants(uow).grant("gamma", BO, ["change"], actor=ANA)
             mine = await Apps(uow).list_visible(viewer=BO, everything=False)
             every = await Apps(uow).list_visible(viewer=BO, everything=True, limit=1, offset=1)
             found = await Apps(uow).list_visible(viewer=ANA, everything=False, search="GA")
@@ -103,7 +100,7 @@ class TestApps:
 
     async def test_a_transfer_is_true_at_once_and_takes_the_owners_work_along(self, shop: Core) -> None:
         async with shop.work() as uow:
-            await Apps(uow).transfer("shop", to=BO)
+            await Apps(uow).transfer("shop", to=BO, actor=ANA)
         async with shop.work() as uow:
             assert (await Apps(uow).get("shop")).owner == BO
             assert (await Releases(uow).get("shop", 2)).owner == "bo"
@@ -420,97 +417,23 @@ class TestSettings:
         assert changed.autoscale == {"web": entry}
 
 
-class TestJobs:
-    async def test_a_one_off_runs_in_the_latest_release(self, shop: Core) -> None:
-        await shop.config(values=[{"name": "A", "value": "1", "ptype": "run"}])
-        async with shop.work() as uow:
-            job = await Jobs(uow).prepare("shop", {"command": "echo 'a b' $A", "timeout": "60"}, actor=ANA)
-        assert job.name.startswith("shop-run-")
-        assert (job.process.shell, job.process.env["A"], job.process.env["WORKFLOW_RELEASE"]) == (
-            "echo 'a b' $A",
-            "1",
-            "v3",
-        )
-        assert (job.timeout, job.ttl) == (timedelta(seconds=60), timedelta(seconds=3600))
-        await start_job(shop.engine, job)
-        state = await shop.engine.job("shop", job.name)
-        assert state is not None
-        assert state.state == "down"
-
-    async def test_an_image_gets_its_command_as_words(self, core: Core) -> None:
-        await core.app()
-        await core.build(image="nginx", sha="", procfile={})
-        async with core.work() as uow:
-            job = await Jobs(uow).prepare("shop", {"command": "echo 'a b' c", "expires": 0}, actor=ANA)
-            odd = await Jobs(uow).prepare("shop", {"command": "echo don't"}, actor=ANA)
-        assert (job.process.args, job.process.shell, job.ttl) == (("echo", "a b", "c"), None, timedelta(seconds=7200))
-        assert odd.process.args == ("echo", "don't")
-
-    @pytest.mark.parametrize(
-        ("body", "error", "detail"),
-        [
-            ({}, InvalidInputError, "command is a required field, or it can be defined in Procfile"),
-            (
-                {"command": "ls", "timeout": "abc"},
-                InvalidInputError,
-                "timeout must be a number of seconds, not 'abc'",
-            ),
-            (
-                {"command": "ls", "volumes": {"v1": "/data"}},
-                InvalidValueError,
-                "The length of ptype must be between 3 and 63",
-            ),
-            ({"command": "ls", "volumes": {"vol1": "data"}}, InvalidValueError, "Volume path format: /path"),
-            (
-                {"command": "ls", "volumes": {"vol1": "/data"}},
-                NotSupportedError,
-                "this engine has no volumes: run the command without them",
-            ),
-        ],
-    )
-    async def test_requests_that_cannot_run(
-        self, shop: Core, body: dict[str, Any], error: type[SuiteError], detail: str
-    ) -> None:
-        async with shop.work() as uow:
-            with pytest.raises(error) as caught:
-                await Jobs(uow).prepare("shop", body, actor=ANA)
-        assert caught.value.detail == detail
-
-    async def test_without_a_build_nothing_runs(self, core: Core) -> None:
-        await core.app()
-        async with core.work() as uow:
-            with pytest.raises(InvalidInputError, match="no build available, please deploy a release"):
-                await Jobs(uow).prepare("shop", {"command": "ls"}, actor=ANA)
-
-    async def test_an_engine_that_does_not_answer_is_told_with_the_job(self, shop: Core) -> None:
-        class Away(MemoryEngine):
-            async def run(self, job: Any) -> None:
-                raise UnavailableError("away")
-
-        async with shop.work() as uow:
-            job = await Jobs(uow).prepare("shop", {"command": "ls"}, actor=ANA)
-        with pytest.raises(UnavailableError) as caught:
-            await start_job(Away(), job)
-        assert caught.value.detail == f"{job.name} (run): away"
-
-
 class TestGrants:
     async def test_grants_add_replace_and_go(self, core: Core) -> None:
         await core.app()
         await core.app("other")
         async with core.work() as uow:
             grants = Grants(uow)
-            await grants.grant("shop", BO, ["view"])
-            await grants.grant("shop", BO, ["view", "change"])
+            await grants.grant("shop", BO, ["view"], actor=ANA)
+            await grants.grant("shop", BO, ["view", "change"], actor=ANA)
             assert [(grant.username, grant.permissions) for grant in await grants.list("shop")] == [
                 ("bo", ("change", "view"))
             ]
             assert await grants.apps_of(BO.id, "change") == ("shop",)
             assert await grants.apps_of(ANA.id, "change") == ("other", "shop")
-            await grants.replace("shop", BO, ["delete"])
+            await grants.replace("shop", BO, ["delete"], actor=ANA)
             assert await grants.permissions_of("shop", BO.id) == {"delete"}
-            await grants.revoke("shop", BO)
-            await grants.revoke("shop", BO)
+            await grants.revoke("shop", BO, actor=ANA)
+            await grants.revoke("shop", BO, actor=ANA)
             assert await grants.list("shop") == ()
             with pytest.raises(InvalidInputError, match="The permissions field is required"):
-                await grants.grant("shop", BO, ["fly"])
+                await grants.grant("shop", BO, ["fly"], actor=ANA)

@@ -36,7 +36,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[TestEdge]:
 @pytest_asyncio.fixture
 async def edged(tmp_path: Path, edge: TestEdge) -> AsyncIterator[Bench]:
     """An engine behind that Caddy."""
-    async with running_bench(tmp_path, caddy_admin_socket=edge.admin, edge_port=edge.port) as bench:
+    async with running_bench(tmp_path, edge_dir=edge.directory) as bench:
         yield bench
 
 

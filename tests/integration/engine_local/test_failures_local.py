@@ -83,6 +83,33 @@ async def test_a_process_that_listens_elsewhere(tmp_path: Path, free: int) -> No
         assert f"listens on {free}, expected $PORT (" in failure.message
 
 
+async def test_it_can_be_asked_why_before_its_deadline(bench: Bench, free: int) -> None:
+    silent = bench.process(apps.WORKER)
+    await bench.apply(silent)
+    await eventually(lambda: _explained(bench, "web", "never-listened", log=("working as v1",)))
+    assert (await bench.state()).failure is None
+    await bench.apply(bench.process(apps.WRONG_PORT, env={"WRONG": str(free)}))
+    await eventually(lambda: _explained(bench, "web", "wrong-port"))
+    good = bench.process(apps.GOOD)
+    await bench.apply(good)
+    await bench.settled(good)
+    assert await bench.engine.explain(APP, "web") is None
+    assert await bench.engine.explain(APP, "none") is None
+    assert await bench.engine.explain("none", "web") is None
+
+
+async def test_one_that_keeps_ending_says_how_it_ended(bench: Bench) -> None:
+    await bench.apply(bench.process("import sys; sys.exit(3)"))
+    await eventually(lambda: _explained(bench, "web", "process-crashed"))
+
+
+async def _explained(bench: Bench, ptype: str, code: str, *, log: tuple[str, ...] | None = None) -> bool:
+    found = await bench.engine.explain(APP, ptype)
+    assert found is not None
+    assert found.code == code
+    return log in (None, found.log)
+
+
 async def test_a_readiness_check_that_is_refused(tmp_path: Path) -> None:
     async with running_bench(tmp_path, start_deadline=timedelta(seconds=1)) as bench:
         probe = Probe("http", 5000, "/health", period=timedelta(milliseconds=200), failure_threshold=1)

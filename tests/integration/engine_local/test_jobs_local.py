@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -74,7 +74,11 @@ async def test_its_outcome_is_known_after_a_restart_of_the_platform(bench: Bench
     assert await later.job(APP, ended.name) == done
     known = await later.job(APP, cut_off.name)
     assert known is not None
-    assert known.finished
+    assert (known.state, known.reason, known.log) == (
+        "crashed",
+        "platform-stopped",
+        ("ended when the platform stopped",),
+    )
     assert await later.job(APP, "shop-run-other") is None
     assert await later.job(APP, "../x") is None
 
@@ -96,7 +100,40 @@ async def test_a_stopped_one_off_stays_stopped(bench: Bench) -> None:
     await bench.engine.run(spec)
     await eventually(lambda: _state(bench.engine, spec.name, "up"))
     await bench.engine.stop_instance(APP, spec.name)
-    assert (await bench.finished(spec)).exit_code == 143
+    done = await bench.finished(spec)
+    assert (done.state, done.exit_code, done.reason) == ("crashed", 143, "stopped")
+
+
+async def test_stopping_one_ends_all_of_it(bench: Bench) -> None:
+    spec = job(bench, "echo begun; trap '' TERM; sleep 600 & wait")
+    await bench.engine.run(spec)
+    await eventually(lambda: _state(bench.engine, spec.name, "up"))
+    await bench.engine.stop_job(APP, spec.name)
+    await bench.engine.stop_job(APP, "shop-run-none")
+    done = await bench.finished(spec)
+    assert (done.state, done.reason, done.log[-1]) == ("crashed", "stopped", "stopped before its end")
+    assert bench.processes() == []
+    await bench.engine.stop_job(APP, spec.name)
+    assert await bench.engine.job(APP, spec.name) == done
+
+
+async def test_its_times_are_told(bench: Bench) -> None:
+    before = datetime.now(UTC)
+    spec = job(bench, "true")
+    await bench.engine.run(spec)
+    done = await bench.finished(spec)
+    assert done.started_at is not None
+    assert done.ended_at is not None
+    assert before <= done.started_at <= done.ended_at <= datetime.now(UTC)
+
+
+async def test_arguments_reach_it_as_they_are(bench: Bench) -> None:
+    spec = job(bench, "")
+    words = ("printf", "%s|", "a  b", "$HOME", "")
+    spec = replace(spec, process=replace(spec.process, shell=None, args=words))
+    await bench.engine.run(spec)
+    await bench.finished(spec)
+    assert await bench.log(instance=spec.name) == "a  b|$HOME||\n"
 
 
 async def read_all(session: LocalExecSession) -> dict[int, bytes]:

@@ -20,17 +20,20 @@ from controller.domain.config_values import (
 from controller.domain.configs import apply_patch, parse_patch, with_default_limits
 from controller.domain.errors import InvalidFieldsError, MissingKeyError
 from controller.domain.names import KEY_MESSAGE, PTYPE_LENGTH_MESSAGE, PTYPE_MESSAGE
+from controller.domain.plans_file import shipped_catalog
 from controller.domain.releases import ConfigData, ConfigValue
 from controller.domain.summaries import config_summary
 
+CATALOG = shipped_catalog()
+
 
 def changed(base: ConfigData, **patch: Any) -> ConfigData:
-    return apply_patch(base, parse_patch(patch))
+    return apply_patch(base, parse_patch(patch, CATALOG))
 
 
 def errors(**patch: Any) -> dict[str, list[str]]:
     with pytest.raises(InvalidFieldsError) as caught:
-        parse_patch(patch)
+        parse_patch(patch, CATALOG)
     return caught.value.errors
 
 
@@ -63,7 +66,7 @@ class TestValues:
         }
         assert errors(values=None) == {"values": ["This field may not be null."]}
         assert errors(values="{bad") == {"values": ["Value must be valid JSON."]}
-        assert parse_patch({"values": '[{"name":"A","value":"1","group":"global"}]'}).values[0].name == "A"
+        assert parse_patch({"values": '[{"name":"A","value":"1","group":"global"}]'}, CATALOG).values[0].name == "A"
 
     @pytest.mark.parametrize(
         ("entry", "message"),
@@ -221,7 +224,7 @@ class TestFields:
 
     def test_types_in_use_show_the_default_plan(self) -> None:
         config = ConfigData(limits={"web": "std1.large.c2m2"})
-        assert with_default_limits(config, ["web", "worker"]).limits == {
+        assert with_default_limits(config, ["web", "worker"], CATALOG).limits == {
             "web": "std1.large.c2m2",
             "worker": "std1.large.c1m1",
         }

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from controller.domain.apps import App, AppSettings, Person
 from controller.domain.builds import ptypes_of
-from controller.domain.plans import DEFAULT_PLAN, PLANS, plan_of
 from controller.domain.policy import Policy
 from controller.domain.probes import liveness_of, readiness_of
 from controller.domain.releases import (
@@ -43,6 +42,7 @@ from controller.domain.spec import AppObservation, AppSpec, Failure, Probe, Proc
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 POLICY = Policy(app_domain="apps.test")
+CATALOG = POLICY.catalog
 
 
 def bundle(version: int = 2, *, failed: bool = False, data: ConfigData | None = None, **build: Any) -> ReleaseBundle:
@@ -175,20 +175,20 @@ class TestChanges:
     def test_only_what_concerns_the_type_counts(self) -> None:
         before = bundle(2)
         assert before.build is not None
-        others = ConfigData(values=(ConfigValue("A", "1", ptype="worker"),), limits={"web": DEFAULT_PLAN.id})
+        others = ConfigData(values=(ConfigValue("A", "1", ptype="worker"),), limits={"web": CATALOG.default.id})
         after = replace(bundle(3, data=others), build=before.build)
-        assert [ptype for ptype in ("web", "worker") if is_changed(before, after, ptype)] == ["worker"]
-        assert is_changed(before, bundle(3, image="workspace/shop:2"), "web")
-        assert not is_changed(before, bundle(3, sha="other"), "web")
+        assert [ptype for ptype in ("web", "worker") if is_changed(before, after, ptype, CATALOG)] == ["worker"]
+        assert is_changed(before, bundle(3, image="workspace/shop:2"), "web", CATALOG)
+        assert not is_changed(before, bundle(3, sha="other"), "web", CATALOG)
 
     def test_what_moves(self) -> None:
         same, new = bundle(2), bundle(3)
         running: dict[str, ReleaseBundle | None] = {"web": same, "worker": bundle(2, failed=True), "clock": None}
         wanted = ("web", "worker", "clock", "fresh")
-        args: dict[str, Any] = {"running": running, "carried": ()}
+        args: dict[str, Any] = {"running": running, "carried": (), "catalog": CATALOG}
         assert moving_ptypes(new, wanted, **args, everything=False) == ("worker", "clock", "fresh")
         assert moving_ptypes(new, wanted, **args, everything=True) == wanted
-        carried: dict[str, Any] = {"running": running, "carried": ("web", "gone")}
+        carried: dict[str, Any] = {"running": running, "carried": ("web", "gone"), "catalog": CATALOG}
         assert moving_ptypes(new, wanted, **carried, everything=False) == wanted
 
     def test_counts_and_types_merge(self) -> None:
@@ -278,14 +278,6 @@ def test_fingerprints_ignore_counts_and_nothing_else() -> None:
     ):
         assert other.fingerprint != process.fingerprint
     assert "'A'" not in repr(process)
-
-
-def test_plans() -> None:
-    assert len(PLANS) == 28
-    assert DEFAULT_PLAN.id == "std1.large.c1m1"
-    assert PLANS["std1.large.c64m512"].memory_bytes == 512 * 1024**3
-    assert plan_of(None) == plan_of("gone") == DEFAULT_PLAN
-    assert [plan.priority for plan in PLANS.values()][:2] == [10100, 10200]
 
 
 def test_versions() -> None:

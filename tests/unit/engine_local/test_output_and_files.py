@@ -1,18 +1,15 @@
-"""Lines from bytes, log files, slot files."""
+"""Lines from bytes, log files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.engine.local.edgeconfig import apps_object, revision_id
 from controller.engine.local.logfile import STAMP_LENGTH, LogFile, generations, stamp, tail
 from controller.engine.local.output import MAX_LINE, LineSplitter
-from controller.engine.local.slots import SlotFiles, slots_for
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20), st.integers(1, 7))
@@ -77,40 +74,3 @@ def test_a_log_that_cannot_be_written_loses_lines_only(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "file" / "x.log", max_bytes=100, backups=1)
     log.append(b"one\ntwo\n")
     assert log.lost == 2
-
-
-def test_slots_hold_the_addresses_in_turn(tmp_path: Path) -> None:
-    files = SlotFiles(tmp_path / "edge")
-    files.reset()
-    files.write("shop", "web", ["a:1", "b:2"], 4)
-    directory = tmp_path / "edge" / "shop.web"
-    assert [(directory / str(slot)).read_text() for slot in range(4)] == ["a:1", "b:2", "a:1", "b:2"]
-    files.ensure([("shop", "web", 6)])
-    assert (directory / "5").read_text() == "a:1"
-    files.write("shop", "web", [], 4)
-    assert (directory / "0").read_text() == "none"
-    files.write("shop-two", "web", ["c:3"], 1)
-    files.remove("shop")
-    assert [path.name for path in (tmp_path / "edge").iterdir()] == ["shop-two.web"]
-
-
-def test_slots_divide_evenly_among_usual_numbers() -> None:
-    assert {slots_for(count) for count in range(13)} == {12}
-    assert (slots_for(13), slots_for(25)) == (24, 48)
-
-
-def test_the_configuration_carries_its_revision(tmp_path: Path) -> None:
-    routes = [("shop.localhost", "shop", "web", 2)]
-    built: dict[str, Any] = apps_object(routes, SlotFiles(tmp_path))
-    assert built["@id"] == "apps"
-    (subroute,) = built["handle"]
-    marker, shop = subroute["routes"]
-    assert marker == {"@id": revision_id(routes), "handle": []}
-    assert shop["match"] == [{"host": ["shop.localhost"]}]
-    page, proxy = shop["handle"][0]["routes"]
-    assert page["match"] == [{"vars": {f"{{file.{tmp_path}/shop.web/0}}": ["none"]}}]
-    assert page["handle"][0]["body"] == "shop has no running web process; see `drycc apps logs`\n"
-    assert [up["dial"] for up in proxy["handle"][0]["upstreams"]] == [
-        f"{{file.{tmp_path}/shop.web/{slot}}}" for slot in range(2)
-    ]
-    assert revision_id(routes) != revision_id([("shop.localhost", "shop", "web", 4)])

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings, SettingsError, load_settings
+from shared.settings import ServiceSettings, SettingsError, legacy, load_settings
 
 
 class SampleSettings(ServiceSettings):
@@ -92,3 +92,35 @@ def test_a_duration_that_is_none_is_explained(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TIMED_PATIENCE", "soon")
     with pytest.raises(SettingsError, match="TIMED_PATIENCE"):
         load_settings(_Timed)
+
+
+class _Renamed(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="RENAMED_")
+    patience: timedelta = Field(timedelta(seconds=1), json_schema_extra=legacy("OLD_PATIENCE"))
+    names: list[str] = Field(default=[], json_schema_extra=legacy("OLD_NAMES"))
+
+
+def test_the_former_name_of_a_setting_works_and_our_own_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLD_PATIENCE", "5")
+    monkeypatch.setenv("OLD_NAMES", '["a"]')
+    settings = load_settings(_Renamed)
+    assert (settings.patience, settings.names) == (timedelta(seconds=5), ["a"])
+    monkeypatch.setenv("OLD_PATIENCE", "")
+    assert load_settings(_Renamed).patience == timedelta(seconds=1)
+    monkeypatch.setenv("OLD_PATIENCE", "5")
+    monkeypatch.setenv("RENAMED_PATIENCE", "7")
+    assert load_settings(_Renamed).patience == timedelta(seconds=7)
+    assert load_settings(_Renamed, patience=timedelta(seconds=9)).patience == timedelta(seconds=9)
+
+
+def test_a_wrong_value_is_named_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLD_PATIENCE", "soon")
+    with pytest.raises(SettingsError, match=r"^OLD_PATIENCE: "):
+        load_settings(_Renamed)
+    monkeypatch.setenv("RENAMED_PATIENCE", "later")
+    with pytest.raises(SettingsError, match=r"^RENAMED_PATIENCE: "):
+        load_settings(_Renamed)
+    monkeypatch.setenv("RENAMED_PATIENCE", "1")
+    monkeypatch.setenv("OLD_NAMES", "a,b")
+    with pytest.raises(SettingsError, match=r"^OLD_NAMES: must be JSON$"):
+        load_settings(_Renamed)

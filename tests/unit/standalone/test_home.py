@@ -1,5 +1,6 @@
 """The data directory: preparation, configuration, lock; each misuse is refused with a sentence and changes nothing."""
 
+import json
 import stat
 import subprocess
 import sys
@@ -54,6 +55,29 @@ def test_the_configuration_is_made_once_with_secrets_that_only_the_owner_reads(h
     assert home.load() == first
     assert stat.S_IMODE(home.config_file.stat().st_mode) == 0o600
     assert len({first.admin_password, first.controller_client_secret, first.builder_client_secret}) == 3
+
+
+def test_the_controllers_keys_stand_in_a_file_of_their_own(home: Home) -> None:
+    home.prepare()
+    home.load()
+    (key,) = json.loads(home.key_ring.read_text())
+    assert stat.S_IMODE(home.key_ring.stat().st_mode) == 0o600
+    home.load()
+    assert json.loads(home.key_ring.read_text()) == [key]
+    home.save_key_ring(["other", key])
+    assert json.loads(home.key_ring.read_text()) == ["other", key]
+    home.prepare()  # which knows the file
+
+
+def test_a_key_of_an_earlier_version_moves_there(home: Home) -> None:
+    home.prepare()
+    config = home.load()
+    home.key_ring.unlink()
+    raw = json.loads(home.config_file.read_text()) | {"controller_encryption_key": "former"}
+    home.config_file.write_text(json.dumps(raw))
+    assert home.load() == config
+    assert json.loads(home.key_ring.read_text()) == ["former"]
+    assert "former" not in home.config_file.read_text()
 
 
 def test_options_are_remembered(home: Home) -> None:

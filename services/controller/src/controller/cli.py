@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
-from controller.main import create_app
+from controller.main import create_app, render_openapi
+from controller.repositories.cipher import Cipher, UnreadableSecretError
+from controller.services.rotation import Rotation, TableReport
 from controller.settings import Settings
 from controller.worker import open_process, working
+from shared.db import Database
 from shared.db import migrate as migrate_database
 from shared.errors import SuiteError
 from shared.logging import configure_logging
@@ -40,6 +45,23 @@ def migrate() -> None:
     _run(migrate_database(_settings().require_database_url(), "controller"))
 
 
+@app.command("rotate-keys")
+def rotate_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Encrypt all stored secrets anew, with the first of CONTROLLER_ENCRYPTION_KEYS, while the platform runs.
+
+    Give every process the new key first; take the old one out of the list when this has ended well.
+    """
+    _run(_rotate(_settings(), as_json=as_json))
+
+
+@app.command("openapi")
+def print_openapi() -> None:
+    """Print the OpenAPI document; needs neither settings nor a database."""
+    typer.echo(render_openapi(), nl=False)
+
+
 def main() -> None:
     """Entry point of the `workflow-controller` command."""
     app()
@@ -51,6 +73,33 @@ async def _work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_process(settings) as context, working(context):
         await stop.wait()
+
+
+async def _rotate(settings: Settings, *, as_json: bool) -> None:
+    keys = [key.get_secret_value() for key in settings.encryption_keys]
+    database = Database(settings.require_database_url(), pool_size=1)
+    try:
+        rotation = Rotation(database, Cipher(keys, file=settings.encryption_keys_file), progress=_tell(as_json))
+        report = await rotation.run(actor="operator")
+    finally:
+        await database.close()
+    if as_json:
+        typer.echo(json.dumps({**asdict(report), "renewed": report.renewed, "unreadable": report.unreadable}))
+    if report.unreadable:
+        raise UnreadableSecretError(
+            f"{report.unreadable} secrets open with no key of the list and were left as they are: put the former key "
+            "back into the list and run this again"
+        )
+    if not as_json:
+        typer.echo(f"{report.renewed} secrets have the first key now, and so has all else: the others can go.")
+
+
+def _tell(as_json: bool) -> Callable[[str, TableReport], None]:
+    def tell(name: str, table: TableReport) -> None:
+        if not as_json:
+            typer.echo(f"{name}: {table.rows} rows, {table.renewed} secrets renewed")
+
+    return tell
 
 
 def _settings() -> Settings:

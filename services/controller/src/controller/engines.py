@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from controller.engine.memory import MemoryEngine
-from controller.engine.port import Engine
+from controller.engine.port import Engine, Feature
 from controller.settings import Settings
 
 
 def make_engine(settings: Settings) -> Engine:
     """The engine of this installation, not started yet."""
-    return MemoryEngine() if settings.engine == "memory" else _local(settings)
+    if settings.engine == "memory":
+        return MemoryEngine(features=frozenset(get_args(Feature)))
+    return _local(settings)
 
 
 def _local(settings: Settings) -> Engine:
@@ -24,15 +28,12 @@ def _local(settings: Settings) -> Engine:
     mark, workspaces, logs, run_dir = settings.process_mark, settings.workspaces, settings.logs, settings.run_dir
     if mark is None or workspaces is None or logs is None or run_dir is None:
         raise ValueError("the local engine needs process_mark, workspaces, logs and run_dir")
-    defaults = LocalEngineConfig(mark=mark, workspaces=workspaces, logs=logs, run_dir=run_dir)
     config = LocalEngineConfig(
         mark=mark,
         workspaces=workspaces,
         logs=logs,
         run_dir=run_dir,
-        caddy_admin_socket=settings.caddy_admin_socket,
-        edge_host=settings.edge_host,
-        edge_port=settings.edge_port or defaults.edge_port,
-        app_domain=settings.app_domain or defaults.app_domain,
+        edge_dir=settings.edge_dir,
+        app_domain=settings.app_domain or LocalEngineConfig.app_domain,
     )
     return LocalEngine(config)

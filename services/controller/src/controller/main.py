@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.params import Depends
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from controller.api import (
     accounts,
     apps,
+    audit,
+    certs,
     compat,
+    domains,
     exec_streams,
+    files,
+    gateways,
     hooks,
+    jobs,
+    limits,
     log_streams,
     login,
+    manager,
+    metrics,
     openapi,
     perms,
     processes,
+    published,
     releases,
+    resources,
+    routes,
+    services,
+    tls,
+    users,
+    volumes,
 )
+from controller.api.deps import KnownOwner
+from controller.api.idempotency import REPLAYED
+from controller.api.origins import OriginMiddleware
+from controller.api.ratelimit import RateLimitMiddleware
 from controller.api.transport import TransportMiddleware
 from controller.api.websocket_protocol import SERVER_OPTIONS
 from controller.engine.port import Engine
@@ -59,19 +81,60 @@ def create_app(
         server_options=SERVER_OPTIONS,
     )
     compat.install(app)
-    _add_routers(app)
-    openapi.install(app, description="The REST API 2.3 of Drycc Workflow, and what Workflow adds to it.")
+    # Asked for before the transaction begins; no request pays for it where there is no manager.
+    _add_routers(app, dependencies=() if settings.manager_url is None else (KnownOwner,))
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
         allow_methods=["*"],
-        allow_headers=["content-type", "accept", "origin", "authorization", "host"],
-        expose_headers=["DRYCC_API_VERSION", "DRYCC_PLATFORM_VERSION"],
+        allow_headers=[
+            *("content-type", "accept", "origin", "authorization", "host"),
+            *("idempotency-key", "if-match", "if-none-match"),
+        ],
+        expose_headers=["DRYCC_API_VERSION", "DRYCC_PLATFORM_VERSION", "ETag", "Retry-After", REPLAYED],
     )
     app.add_middleware(TransportMiddleware)  # the last one added is the outermost
+    # Below the layer that gives requests their ids, counts them and writes the access log.
+    app.user_middleware += [
+        Middleware(OriginMiddleware, settings=settings),
+        Middleware(RateLimitMiddleware, settings=settings),
+    ]
     return app
 
 
-def _add_routers(app: FastAPI) -> None:
-    for module in (accounts, login, apps, perms, releases, processes, hooks, log_streams, exec_streams):
-        app.include_router(module.router)
+def render_openapi() -> str:
+    """The OpenAPI document as the repository keeps it (docs/openapi.json); needs neither settings nor a database."""
+    app = FastAPI(openapi_url=None)
+    _add_routers(app)
+    return openapi.rendered(app)
+
+
+def _add_routers(app: FastAPI, *, dependencies: Sequence[Depends] = ()) -> None:
+    for module in (
+        accounts,
+        users,
+        audit,
+        manager,
+        login,
+        apps,
+        perms,
+        releases,
+        processes,
+        jobs,
+        metrics,
+        hooks,
+        log_streams,
+        exec_streams,
+        limits,
+        volumes,
+        files,
+        resources,
+        domains,
+        certs,
+        tls,
+        services,
+        gateways,
+        routes,
+        published,
+    ):
+        app.include_router(module.router, dependencies=dependencies)

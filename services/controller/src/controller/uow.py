@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +23,22 @@ from shared.outbox import Inbox, Outbox
 RECONCILE_CHANNEL = "reconcile"
 EVENT_SOURCE = "/services/controller"
 
-__all__ = ["EVENT_SOURCE", "RECONCILE_CHANNEL", "Policy", "Uow"]
+__all__ = ["EVENT_SOURCE", "RECONCILE_CHANNEL", "EverybodyActive", "Policy", "Standing", "Uow"]
+
+
+class Standing(Protocol):
+    """What the billing manager says of the owners of apps."""
+
+    def inactive(self, owner_id: int) -> str | None:
+        """Why the owner may not be served; None when they may."""
+
+
+class EverybodyActive:
+    """The standing of owners where no manager is asked."""
+
+    def inactive(self, owner_id: int) -> str | None:  # noqa: ARG002  the protocol's name
+        """Everybody may be served."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,7 @@ class Uow:
     cipher: Cipher
     policy: Policy
     origin: Origin = field(default_factory=CURRENT_ORIGIN.get)
+    standing: Standing = field(default_factory=EverybodyActive)
 
     def now(self) -> datetime:
         """The present, UTC."""

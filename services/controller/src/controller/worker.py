@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.background.consumers import BuildConsumer
+from controller.background.jobs import JobKeeper
+from controller.background.pruning import Pruner
 from controller.background.reconcile import Reconciler
 from controller.background.users import UserConsumer
 from controller.context import Context, open_context
@@ -20,6 +22,7 @@ from controller.engine.port import Engine
 from controller.engines import make_engine
 from controller.schema.base import OUTBOX
 from controller.services.access import Access
+from controller.services.resources import ManagedResources
 from controller.settings import Settings
 from shared.bus import Bus, connect_bus
 from shared.clock import Clock
@@ -56,6 +59,19 @@ async def working(context: Context) -> AsyncIterator[None]:
         clock=context.clock,
         make_uow=context.unit_of_work.around,
         policy=context.unit_of_work.policy,
+        release=ManagedResources(context.unit_of_work, context.broker).release,
+    )
+    jobs = JobKeeper(
+        database=context.database,
+        engine=context.engine,
+        clock=context.clock,
+        make_uow=context.unit_of_work.around,
+    )
+    pruner = Pruner(
+        database=context.database,
+        clock=context.clock,
+        audit_retention=context.settings.audit_retention,
+        idempotency_retention=context.settings.idempotency_retention,
     )
     builds = BuildConsumer(database=context.database, make_uow=context.unit_of_work.around, authorise=authorise)
     users = UserConsumer(unit_of_work=context.unit_of_work, forget=context.authenticator.forget_user)
@@ -64,4 +80,6 @@ async def working(context: Context) -> AsyncIterator[None]:
         await builds.subscribe(context.bus)
         tasks.start("relay", Relay(context.database, OUTBOX, context.bus).run)
         tasks.start("reconciler", reconciler.run)
+        tasks.start("jobs", jobs.run)
+        tasks.start("pruning", pruner.run)
         yield

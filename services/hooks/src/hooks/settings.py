@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from hooks.domain.delivery import Target
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, legacy
 
 
 class Settings(ServiceSettings):
@@ -20,9 +20,15 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="HOOKS_")
 
     urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Where to send deploy hooks: URLs separated by commas, or a JSON list of them."
+        (),
+        description="Where to send deploy hooks: URLs separated by commas, or a JSON list of them.",
+        json_schema_extra=legacy("DRYCC_DEPLOY_HOOK_URLS"),
     )
-    secret: SecretStr | None = Field(None, description="Key of the signatures; without it hooks go out unsigned.")
+    secret: SecretStr | None = Field(
+        None,
+        description="Key of the signatures; without it hooks go out unsigned.",
+        json_schema_extra=legacy("DRYCC_DEPLOY_HOOK_SECRET_KEY"),
+    )
     connect_timeout_seconds: float = Field(5, gt=0, description="Limit for reaching a receiver.")
     timeout_seconds: float = Field(15, gt=0, le=600, description="Limit for one whole attempt.")
     give_up_after_seconds: float = Field(86_400, gt=0, description="Keep trying for this long.")

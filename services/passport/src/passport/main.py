@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from passport.api import account, oauth, openid, pages
+from passport.api import account, oauth, openid, pages, registration
 from passport.api.headers import HeadersMiddleware
 from passport.context import open_service
 from passport.settings import Settings
@@ -42,7 +42,7 @@ def create_app(settings: Settings, *, bus: Bus | None = None, clock: Clock | Non
         checks={"database": database_answers},
         server_options=options,
     )
-    for module in (oauth, openid, account, pages):
+    for module in (oauth, openid, account, pages, registration):
         app.include_router(module.router)
     app.add_middleware(HeadersMiddleware, is_https=settings.is_https)
     return app

@@ -15,11 +15,12 @@ from passport.domain.clients import Client, check_redirect_registration
 from passport.domain.errors import InvalidAccountError
 from passport.domain.secrets import digest
 from passport.domain.throttle import Limit
-from shared.settings import ServiceSettings, SettingsError
+from shared.settings import ServiceSettings, SettingsError, legacy
 
 ISSUER_PATH: Final = "/oauth"
 CLIENT_SECRET_MIN: Final = 32
 
+RegistrationMode = Literal["enabled", "disabled", "admin_only"]
 Grant = Literal["authorization_code", "password", "refresh_token", "client_credentials"]
 
 
@@ -104,6 +105,17 @@ class Settings(ServiceSettings):
     admin_email: str = Field("", description="E-mail address of that administrator.")
     clients: tuple[ClientSettings, ...] = Field((), description="OAuth clients as a JSON list; stored at start.")
 
+    registration_mode: RegistrationMode = Field(
+        "admin_only",
+        description="Who makes accounts: enabled (everybody their own), admin_only, or disabled.",
+        json_schema_extra=legacy("REGISTRATION_MODE"),
+    )
+    registration_enabled: bool = Field(
+        False,
+        description="True means the registration_mode enabled, where that is not set.",
+        json_schema_extra=legacy("REGISTRATION_ENABLED"),
+    )
+
     access_token_lifetime: timedelta = Field(timedelta(minutes=15), description="Of access tokens.")
     id_token_lifetime: timedelta = Field(timedelta(minutes=5), description="Of ID tokens.")
     code_lifetime: timedelta = Field(timedelta(seconds=60), description="Of authorization codes.")
@@ -167,6 +179,17 @@ class Settings(ServiceSettings):
                 check_password(self.admin_password.get_secret_value(), username=account.username, email=account.email)
             except InvalidAccountError as exc:
                 raise ValueError(f"PASSPORT_ADMIN_{(exc.field or '').upper()}: {exc.detail}") from None
+
+    @property
+    def registration(self) -> RegistrationMode:
+        """Who makes accounts."""
+        is_open = self.registration_enabled and "registration_mode" not in self.model_fields_set
+        return "enabled" if is_open else self.registration_mode
+
+    @property
+    def is_registration_open(self) -> bool:
+        """Whether people make accounts of their own."""
+        return self.registration == "enabled"
 
     @property
     def public_origin(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from shared.db.deferred import DeferringSession, defer_notification
 from shared.db.listen import Listener
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
@@ -69,12 +70,22 @@ class Database:
         self._engine = create_engine(self._url, pool_size=pool_size, max_overflow=pool_size)
         # Locks are held across slow work: a pool of their own keeps them from starving queries.
         self._locks = create_engine(self._url, pool_size=_LOCK_POOL_SIZE, max_overflow=_LOCK_POOL_OVERFLOW)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        options: dict[str, Any] = {"expire_on_commit": False, "sync_session_class": DeferringSession}
+        self._sessions = async_sessionmaker(self._engine, **options)
+        reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = async_sessionmaker(reading, **options)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A session in which the caller commits; what was not committed is rolled back."""
         async with self._sessions() as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for queries alone: each sees what is committed when it begins, as it would in a transaction of
+        PostgreSQL's default isolation, without the round trips that begin and end one."""
+        async with self._readers() as session:
             yield session
 
     @asynccontextmanager
@@ -130,7 +141,7 @@ class Database:
 
 async def notify(session: AsyncSession, channel: str) -> None:
     """Wake the listeners of `channel` when the transaction of `session` commits."""
-    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+    defer_notification(session, channel)
 
 
 async def _advisory(connection: AsyncConnection, function: str, key: str) -> bool:

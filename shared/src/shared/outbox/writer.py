@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.db.database import notify
+from shared.db.deferred import defer_rows
 from shared.events.base import Envelope, Event
 
 
@@ -34,5 +35,6 @@ class Outbox:
             }
             for envelope in envelopes
         ]
-        await self._session.execute(insert(self._table).values(rows))
+        # At commit, all events of the transaction in one statement: the order of `add` is that of `seq`.
+        defer_rows(self._session, self._table, rows)
         await notify(self._session, self._table.name)

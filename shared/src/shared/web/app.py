@@ -51,6 +51,8 @@ def create_service_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Metrics and logs are ours; asking for a provider that is not there costs a search of the path per request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
     app.state.server_options = dict(server_options or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
@@ -24,31 +25,60 @@ async def read_object(request: Request) -> Mapping[str, object]:
         InvalidFieldsError: it is JSON but no object.
         BodyTooLargeError: it is larger than the operator allows.
     """
-    raw = await _read(request, limit=request.app.state.context.settings.max_body_bytes)
-    if not raw.strip():
-        return {}
-    media_type = request.headers.get("content-type", "application/json")
-    if media_type.partition(";")[0].strip().lower() != "application/json":
-        raise MediaTypeError(media_type)
-    value = _parse(raw)
+    value = await read_value(request)
     if not isinstance(value, dict):
         name = _NAMES.get(type(value), type(value).__name__)
         raise InvalidFieldsError.of(NON_FIELD, f"Invalid data. Expected a dictionary, but got {name}.")
     return value
 
 
-async def _read(request: Request, *, limit: int) -> bytes:
+async def read_value(request: Request) -> object:
+    """The JSON in the body of `request`, whatever it is.
+
+    Raises:
+        MediaTypeError, InvalidInputError, BodyTooLargeError: as for `read_object`.
+    """
+    raw = await read_raw(request)
+    if not raw.strip():
+        return {}
+    if not is_json(request):
+        raise MediaTypeError(request.headers["content-type"])
+    return parse(raw)
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is said to be JSON; without a word about it, it is."""
+    media_type = request.headers.get("content-type", "application/json")
+    return media_type.partition(";")[0].strip().lower() == "application/json"
+
+
+async def read_raw(request: Request) -> bytes:
+    """The body of `request`, as often as it is asked for.
+
+    Raises:
+        BodyTooLargeError: it is larger than the operator allows.
+    """
+    known: bytes | None = getattr(request.state, "raw_body", None)
+    if known is not None:
+        return known
+    limit = request.app.state.context.settings.max_body_bytes
     chunks = bytearray()
     async for chunk in request.stream():
         chunks += chunk
         if len(chunks) > limit:
             raise BodyTooLargeError(f"the request body is larger than {limit} bytes")
+    request.state.raw_body = bytes(chunks)
     return bytes(chunks)
 
 
-def _parse(raw: bytes) -> object:
+def parse(raw: bytes) -> object:
+    """The JSON value that these bytes are.
+
+    Raises:
+        InvalidInputError: they are none, or hold what no column can; the parser's message says where.
+    """
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\u" in raw or b"\0" in raw:
             _check_storable(value)
     except RecursionError:
@@ -56,6 +86,11 @@ def _parse(raw: bytes) -> object:
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise InvalidInputError(f"JSON parse error - {error}") from None
     return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_constant(text)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -78,3 +113,4 @@ def _check_storable(value: Any) -> None:
 
 
 Body = Annotated[Mapping[str, object], Depends(read_object)]
+AnyBody = Annotated[object, Depends(read_value)]

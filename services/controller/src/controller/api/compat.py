@@ -40,6 +40,14 @@ class HookForbiddenError(ForbiddenError):
         super().__init__(f"{app} object does not exist or does not have permission.", app=app)
 
 
+class HookBlockedError(HookForbiddenError):
+    """Nobody may do anything with the app; the remark on the block is the whole body."""
+
+    def __init__(self, app: str, remark: str) -> None:
+        super().__init__(app)
+        self.detail = remark
+
+
 class EmptyNotFoundError(NotFoundError):
     """A 404 without a body."""
 

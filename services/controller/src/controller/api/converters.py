@@ -32,7 +32,11 @@ class _Version(Convertor[int]):
 
 PATTERNS: Final = {
     "app": r"[a-z0-9-]+",
+    "domain": r"\**\.?[-._\w]+",
     "name": r"[a-z0-9]+(?:-[a-z0-9]+)*",
+    "plan": r"[-.\w]+",
+    "service_class": r"[-_ .\w]+",
+    "file": r"[\s\S]+",
     "username": r"[\w.@+-]+",
     "opaque": r"[-_\w]+",
     "word": r"[\w-]+",

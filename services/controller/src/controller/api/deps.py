@@ -12,6 +12,8 @@ from starlette.requests import HTTPConnection
 from controller.api.compat import ANONYMOUS, FORBIDDEN
 from controller.context import Context
 from controller.domain.accounts import Account
+from controller.manager_client import credential_of
+from controller.services.apps import Apps
 from controller.services.authentication import Caller
 from controller.uow import Uow
 from shared.errors import ForbiddenError, UnauthenticatedError
@@ -36,11 +38,19 @@ Ctx = Annotated[Context, Depends(_context)]
 
 
 async def find_caller(connection: HTTPConnection) -> Caller | None:
-    """Who sent the `Authorization` header; None when there is none that means us.
+    """Who sent the `Authorization` header; None when there is none that means us. Looked up once per request.
 
     Raises:
         UnauthenticatedError: there is one and it does not hold.
     """
+    state = connection.state
+    if not hasattr(state, "caller"):
+        state.caller = await _authenticate(connection)
+    caller: Caller | None = state.caller
+    return caller
+
+
+async def _authenticate(connection: HTTPConnection) -> Caller | None:
     words = connection.headers.get("authorization", "").split()
     scheme = words[0].lower() if words else ""
     if scheme not in ("token", "bearer"):
@@ -84,24 +94,74 @@ async def require_person(connection: HTTPConnection) -> Account:
 async def _builder(request: Request, ctx: Ctx) -> None:
     """Let services with the scope for it pass, and builders with the configured key."""
     caller = await find_caller(request)
-    given, expected = request.headers.get(BUILDER_HEADER, ""), ctx.settings.builder_key
-    if expected is not None and given:
-        secret = expected.get_secret_value()
-        if secret and hmac.compare_digest(given.encode(), secret.encode()):
-            return
+    if has_builder_key(request, ctx):
+        return
     if caller is None:
         raise UnauthenticatedError(ANONYMOUS)
     if caller.service is None or HOOK_SCOPE not in caller.scopes:
         raise ForbiddenError(FORBIDDEN)
 
 
-async def _unit_of_work(ctx: Ctx) -> AsyncIterator[Uow]:
-    async with ctx.unit_of_work() as uow:
+def has_builder_key(connection: HTTPConnection, ctx: Context) -> bool:
+    """Whether the request has the key of builders, and one is configured."""
+    given, expected = connection.headers.get(BUILDER_HEADER, ""), ctx.settings.builder_key
+    secret = expected.get_secret_value() if expected is not None else ""
+    return bool(secret) and hmac.compare_digest(given.encode(), secret.encode())
+
+
+async def _manager(connection: HTTPConnection, ctx: Ctx) -> None:
+    """Let the billing manager pass: `Authorization: <any word> <base85 of access:secret>`.
+
+    Raises:
+        ForbiddenError: it is not the manager, or none is configured.
+    """
+    access, secret = ctx.settings.manager_access_key, ctx.settings.manager_secret_key
+    words = connection.headers.get("authorization", "").split()
+    if access is None or secret is None or len(words) != 2:
+        raise ForbiddenError(FORBIDDEN)
+    if not hmac.compare_digest(words[1].encode(), credential_of(access, secret).encode()):
+        raise ForbiddenError(FORBIDDEN)
+    bind_context(actor="manager")
+
+
+async def know_owner(connection: HTTPConnection, ctx: Ctx) -> None:
+    """Have the standing of the owner known before the transaction begins, for `Access` to decide by.
+
+    Asks for nobody that we do not know, and only where a billing manager is configured.
+    """
+    app = connection.path_params.get("app_id")
+    if ctx.manager is not None and app is not None and await find_caller(connection) is not None:
+        await know_owner_of(ctx, str(app))
+
+
+async def know_owner_of(ctx: Context, app: str) -> None:
+    """The same for an app that is not named in the path."""
+    if ctx.manager is None:
+        return
+    async with ctx.unit_of_work.reading() as uow:
+        found = await Apps(uow).find(app)
+    if found is not None:
+        await ctx.manager.ask(found.owner.id)
+
+
+async def unit_of_work(request: Request, ctx: Ctx) -> AsyncIterator[Uow]:
+    """One transaction; for a GET, which changes nothing, none is begun.
+
+    A request with an idempotency key has its transaction already (`api.idempotency`), which is ended where it began.
+    """
+    begun: Uow | None = getattr(request.state, "work", None)
+    if begun is not None:
+        yield begun
+        return
+    units = ctx.unit_of_work
+    async with units.reading() if request.method == "GET" else units() as uow:
         yield uow
 
 
 # An account before a transaction: anonymous requests cost none.
 Who = Annotated[Account, Depends(require_person)]
 Builder = Depends(_builder)
+Manager = Depends(_manager)
+KnownOwner = Depends(know_owner)
 # Scope "function": the commit comes before the first byte of the answer, so that a 2xx is never taken back.
-Work = Annotated[Uow, Depends(_unit_of_work, scope="function")]
+Work = Annotated[Uow, Depends(unit_of_work, scope="function")]

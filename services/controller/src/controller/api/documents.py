@@ -5,7 +5,7 @@ What clients need of each object is in controller-api.md 3 and cli.md 11; intege
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from typing import Annotated, Generic, NotRequired, TypeAlias, TypeVar
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -26,16 +26,20 @@ FieldErrors: TypeAlias = dict[str, list[str]]
 BadRequest: TypeAlias = Detail | FieldErrors | list[str] | str
 Forbidden: TypeAlias = Detail | str
 Missing: TypeAlias = str
+Unprocessable: TypeAlias = Detail | FieldErrors
 
 
 class Problem(TypedDict):
-    """RFC 9457, for clients that accept `application/problem+json`."""
+    """RFC 9457, for clients that accept `application/problem+json`. `code` is stable; `instance` is the request's id,
+    `field` the part of the request that is wrong. There may be more members, by code."""
 
     type: str
     title: str
     status: int
     detail: str
     code: str
+    instance: NotRequired[str]
+    field: NotRequired[str]
 
 
 class Created(TypedDict):
@@ -68,6 +72,12 @@ class AppDocument(Created):
     id: str
     owner: str
     structure: dict[str, int]
+
+
+class TransferRequest(TypedDict, total=False):
+    """Who is to own the app; without a name nothing happens."""
+
+    owner: str
 
 
 class AppRequest(TypedDict, total=False):

@@ -13,6 +13,7 @@ from controller.api.deps import Ctx
 from controller.api.sockets import Who, conversation, flag, receive, while_connected
 from controller.engine.port import ExecSession
 from controller.services.access import Access, Action
+from controller.services.processes import Processes
 from shared.errors import InvalidInputError, SuiteError
 from shared.logging import get_logger
 
@@ -35,9 +36,11 @@ async def run(websocket: WebSocket, app_id: str, name: str, who: Who, ctx: Ctx) 
         except SuiteError as error:
             await websocket.send_bytes(STDERR + f"{error.detail}\n".encode())
             return
-        log.info("exec_started", app=app_id, instance=name, actor=who.username)
         seconds = ctx.settings.exec_timeout.total_seconds()
         try:
+            async with ctx.unit_of_work() as uow:
+                await Processes(uow).note_exec(app_id, name, command, actor=who)
+            log.info("exec_started", app=app_id, instance=name, actor=who.username)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await (_converse(websocket, session) if stdin else _report(websocket, session))

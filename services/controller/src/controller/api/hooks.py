@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
 from controller.api import present
 from controller.api.body import Body
-from controller.api.compat import HookForbiddenError
-from controller.api.deps import Builder, Work
-from controller.domain.accounts import Account, Key
+from controller.api.compat import HookBlockedError, HookForbiddenError
+from controller.api.deps import Builder, Ctx, Work, know_owner_of
+from controller.api.documents_accounts import HookKeys, KeyOwner, PushedBuild, PushRequest, PushResult
+from controller.api.documents_releases import ConfigDocument
+from controller.api.idempotency import IdempotentRoute
+from controller.api.openapi import doc
+from controller.domain.accounts import Account
 from controller.domain.apps import App
 from controller.domain.builds import check_build
 from controller.domain.errors import AppNotFoundError
 from controller.domain.fields import FieldChecker
-from controller.services.access import Access, Action
+from controller.services.access import Access, Action, BlockedError
 from controller.services.accounts import Accounts
 from controller.services.apps import Apps
 from controller.services.builds import Builds
@@ -24,25 +28,34 @@ from controller.services.keys import Keys
 from controller.uow import Uow
 from shared.errors import ForbiddenError, NotFoundError
 
-router = APIRouter(prefix="/v2/hooks", dependencies=[Builder])
+
+async def _know_owner(body: Body, ctx: Ctx) -> None:
+    """Before the transaction begins."""
+    name = body.get("receive_repo")
+    if isinstance(name, str):
+        await know_owner_of(ctx, name)
 
 
-@router.get("/key/{fingerprint:rest}")
+KnownPush = Depends(_know_owner)
+router = APIRouter(prefix="/v2/hooks", dependencies=[Builder], route_class=IdempotentRoute)
+
+
+@router.get("/key/{fingerprint:rest}", **doc(KeyOwner, guard="builder"))
 async def find_key(fingerprint: str, uow: Work) -> Response:
     """Whose key has that fingerprint (`SHA256:...` or MD5 in colon form) and what they may push to."""
     owner = await Keys(uow).owner_of(fingerprint)
     return JSONResponse({"username": owner.username, "apps": await Access(uow).pushable(owner)})
 
 
-@router.get("/keys/{app_id:app}")
+@router.get("/keys/{app_id:app}", operation_id="list_keys_of_app", **doc(HookKeys, guard="builder"))
 async def list_keys(app_id: str, uow: Work) -> Response:
-    """The keys of everybody who was granted to view the app."""
-    grants = await Grants(uow).list(app_id)
-    viewers = [grant.user_id for grant in grants if "view" in grant.permissions]
-    return JSONResponse(_present(await Keys(uow).of_users(viewers)))
+    """The keys of the app's owner and of everybody who was granted to view it."""
+    app = await Apps(uow).get(app_id)
+    viewers = {grant.user_id for grant in await Grants(uow).list(app_id) if "view" in grant.permissions}
+    return JSONResponse(present.keys_by_owner(await Keys(uow).of_users([*viewers | {app.owner.id}])))
 
 
-@router.get("/keys/{app_id:app}/{username:username}")
+@router.get("/keys/{app_id:app}/{username:username}", **doc(HookKeys, guard="builder"))
 async def list_keys_of(app_id: str, username: str, uow: Work) -> Response:
     """The keys of one person who may view the app."""
     app = await Apps(uow).get(app_id)
@@ -51,17 +64,27 @@ async def list_keys_of(app_id: str, username: str, uow: Work) -> Response:
     keys = await Keys(uow).of_users([user.id])
     if not keys:
         raise NoKeysError
-    return JSONResponse(_present(keys))
+    return JSONResponse(present.keys_by_owner(keys))
 
 
-@router.post("/config")
+@router.post(
+    "/config",
+    operation_id="get_config_to_build",
+    dependencies=[KnownPush],
+    **doc(ConfigDocument, body=PushRequest, errors=(404,), guard="builder"),
+)
 async def get_config(body: Body, uow: Work) -> Response:
     """The config to build with, for a person who may change the app."""
     app, _user = await _pusher(uow, body)
     return JSONResponse(present.config(await Configs(uow).get(app.name)))
 
 
-@router.post("/build")
+@router.post(
+    "/build",
+    operation_id="create_pushed_build",
+    dependencies=[KnownPush],
+    **doc(PushResult, body=PushedBuild, errors=(404, 409), guard="builder"),
+)
 async def create_build(body: Body, uow: Work) -> Response:
     """Make a release of a finished build."""
     app, user = await _pusher(uow, body)
@@ -83,7 +106,7 @@ async def _pusher(uow: Uow, body: Body) -> tuple[App, Account]:
     Raises:
         InvalidFieldsError: the body names none.
         ObjectNotFoundError: there is no such app or person.
-        HookForbiddenError: the person may not push to it.
+        HookForbiddenError: the person may not push to it; a HookBlockedError says why nobody may.
     """
     fields = FieldChecker(body)
     name, username = fields.text("receive_repo", required=True), fields.text("receive_user", required=True)
@@ -99,12 +122,7 @@ async def _require(uow: Uow, app: App, user: Account, action: Action) -> None:
         raise HookForbiddenError(app.name)
     try:
         await Access(uow).app(app.name, user, action)
+    except BlockedError as error:
+        raise HookBlockedError(app.name, error.detail) from None
     except (AppNotFoundError, ForbiddenError):
         raise HookForbiddenError(app.name) from None
-
-
-def _present(keys: dict[str, list[Key]]) -> dict[str, object]:
-    return {
-        username: [{"key": key.public, "fingerprint": key.fingerprint} for key in owned]
-        for username, owned in keys.items()
-    }

@@ -7,13 +7,15 @@ import secrets
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from fastapi import APIRouter, Cookie, Request
+from fastapi import APIRouter, Cookie, Query, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from controller.api import pages
 from controller.api.body import Body
 from controller.api.compat import EmptyNotFoundError
 from controller.api.deps import Ctx
+from controller.api.documents_accounts import LoginAnswer, LoginKey, LoginRequest, LoginResult
+from controller.api.openapi import doc
 from controller.api.transport import LOGIN_KEY
 from controller.context import Context
 from controller.domain.fields import FieldChecker
@@ -27,10 +29,28 @@ FORM_COOKIE: Final = "drycc_login_form"
 BINDING_COOKIE: Final = "drycc_login"
 DENIED: Final = {"token": "fail", "username": "-"}
 _MOST_FORM_BYTES: Final = 4096
+_HTML: Final = "text/html"
+_FORM: Final = "application/x-www-form-urlencoded"
+Key = Annotated[str, Query(description="The key of the login.")]
+State = Annotated[str, Query(description="As it was sent to the identity provider.")]
+Code = Annotated[str | None, Query(description="The identity provider's; without one the person refused there.")]
+FormCookie = Annotated[str | None, Cookie(alias=FORM_COOKIE, description="From the page that asks.")]
+Binding = Annotated[str | None, Cookie(alias=BINDING_COOKIE, description="From when the browser left.")]
+Alias = Annotated[str, Query(description="What lists of tokens call it; cut at 32 characters.")]
 _STRANGE = "This page was not opened by the platform. Start again with `drycc login`."
 
 
-@router.post("/auth/login")
+@router.post(
+    "/auth/login",
+    operation_id="start_login",
+    **doc(
+        LoginKey,
+        body=LoginRequest,
+        also={302: None},
+        headers={"Location": "With 302: the page that asks the person; its `key` is what to poll with."},
+        guard="anyone",
+    ),
+)
 async def start(request: Request, body: Body, ctx: Ctx) -> Response:
     """With a user name and password: log in. Without: begin a login in the browser, at the address in `Location`."""
     fields = FieldChecker(body)
@@ -44,8 +64,8 @@ async def start(request: Request, body: Body, ctx: Ctx) -> Response:
     return Response(status_code=302, headers={"Location": location})
 
 
-@router.get("/auth/token")
-async def poll(request: Request, ctx: Ctx, alias: str = "") -> Response:
+@router.get("/auth/token", operation_id="poll_login", **doc(LoginResult, also={404: None}, guard="anyone"))
+async def poll(request: Request, ctx: Ctx, alias: Alias = "") -> Response:
     """The token of a login that was allowed, once; `fail` for one that was refused; 404 while there is no answer."""
     key = getattr(request.state, LOGIN_KEY, None)
     if key is None:
@@ -59,8 +79,12 @@ async def poll(request: Request, ctx: Ctx, alias: str = "") -> Response:
     return JSONResponse({"token": issued.token, "username": issued.username}, headers={"Cache-Control": "no-store"})
 
 
-@router.get("/login/drycc")
-async def ask(ctx: Ctx, key: str = "") -> Response:
+@router.get(
+    "/login/drycc",
+    operation_id="ask_about_login",
+    **doc(str, also={404: str}, media_type=_HTML, guard="anyone"),
+)
+async def ask(ctx: Ctx, key: Key = "") -> Response:
     """Ask the person in front of the browser whether they started this login."""
     try:
         attempt = await ctx.logins.get(key)
@@ -73,10 +97,19 @@ async def ask(ctx: Ctx, key: str = "") -> Response:
     return response
 
 
-@router.post("/login/drycc")
-async def answer(
-    request: Request, ctx: Ctx, form_cookie: Annotated[str | None, Cookie(alias=FORM_COOKIE)] = None
-) -> Response:
+@router.post(
+    "/login/drycc",
+    operation_id="answer_about_login",
+    **doc(
+        str,
+        body=LoginAnswer,
+        body_media_type=_FORM,
+        also={303: None, 403: str, 404: str},
+        media_type=_HTML,
+        guard="anyone",
+    ),
+)
+async def answer(request: Request, ctx: Ctx, form_cookie: FormCookie = None) -> Response:
     """The person's answer: off to passport, or refused."""
     form = await _read_form(request)
     if not _is_own_form(request, ctx, form, form_cookie):
@@ -93,12 +126,16 @@ async def answer(
     return response
 
 
-@router.get("/complete/drycc")
+@router.get(
+    "/complete/drycc",
+    operation_id="complete_login",
+    **doc(status=302, also={403: str, 503: str}, media_type=_HTML, guard="anyone"),
+)
 async def complete(
     ctx: Ctx,
-    state: str = "",
-    code: str | None = None,
-    binding: Annotated[str | None, Cookie(alias=BINDING_COOKIE)] = None,
+    state: State = "",
+    code: Code = None,
+    binding: Binding = None,
 ) -> Response:
     """The browser is back from passport."""
     try:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
+from pydantic import WithJsonSchema
 from starlette.responses import JSONResponse, Response
 
 from controller.api.transport import ORIGINAL_PATH
@@ -43,14 +44,21 @@ class Window:
         return f"{self.url}?{urlencode(sorted(query.items()))}"
 
 
-async def window(request: Request) -> Window:
+Limit = Annotated[
+    str, WithJsonSchema({"type": "integer", "minimum": 1, "default": DEFAULT_LIMIT}), Query(description="How many.")
+]
+Offset = Annotated[
+    str, WithJsonSchema({"type": "integer", "minimum": 0, "default": 0}), Query(description="How many to skip.")
+]
+
+
+async def window(request: Request, limit: Limit = "", offset: Offset = "") -> Window:
     """`limit` and `offset` of the query; what makes no sense means the default (clients send 0 and -1)."""
-    limit = _number(request.query_params.get("limit"))
-    offset = _number(request.query_params.get("offset"))
+    size, skipped = _number(limit), _number(offset)
     path = getattr(request.state, ORIGINAL_PATH, request.url.path)
     url = str(request.url.replace(path=path, query=""))
     query = parse_qsl(request.url.query, keep_blank_values=True)
-    return Window(limit or DEFAULT_LIMIT, offset, url.removesuffix("?"), tuple(query))
+    return Window(size or DEFAULT_LIMIT, skipped, url.removesuffix("?"), tuple(query))
 
 
 def listed(results: Iterable[object]) -> Response:
@@ -59,8 +67,8 @@ def listed(results: Iterable[object]) -> Response:
     return JSONResponse({"results": items, "count": len(items)})
 
 
-def _number(text: str | None) -> int:
-    if text is None or not (text.isascii() and text.isdigit()):
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
         return 0
     return min(int(text[:20]), _MOST)
 

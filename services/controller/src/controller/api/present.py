@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
-from controller.api import documents
+from controller.api import documents, documents_accounts, documents_releases
 from controller.domain.accounts import AccessToken, Account, Key
 from controller.domain.apps import App, AppSettings
-from controller.domain.releases import Build, Config, Release
-
-Json = dict[str, object]
+from controller.domain.releases import Build, Config, ConfigValue, JsonObject, Release
+from controller.repositories.grants import Grant
 
 
 def instant(moment: datetime) -> str:
@@ -23,7 +23,7 @@ def timestamp(moment: datetime | None) -> str | None:
     return None if moment is None else instant(moment)
 
 
-def account(person: Account) -> Json:
+def account(person: Account) -> documents_accounts.UserDocument:
     """A user object."""
     return {
         "id": person.id,
@@ -41,30 +41,44 @@ def account(person: Account) -> Json:
     }
 
 
-def token(value: AccessToken) -> Json:
+def token(value: AccessToken) -> documents_accounts.TokenDocument:
     """A token as lists show it."""
     return {
         "uuid": str(value.uuid),
         "owner": value.owner,
         "alias": value.alias,
         "fuzzy_key": value.fuzzy_key,
-        "created": timestamp(value.created),
-        "updated": timestamp(value.updated),
+        "created": instant(value.created),
+        "updated": instant(value.updated),
         "last_used": timestamp(value.last_used_at),
     }
 
 
-def key(value: Key) -> Json:
+def key(value: Key) -> documents_accounts.KeyDocument:
     """An SSH key."""
     return {
         "uuid": str(value.uuid),
         "owner": value.owner,
-        "created": timestamp(value.created),
-        "updated": timestamp(value.updated),
+        "created": instant(value.created),
+        "updated": instant(value.updated),
         "id": value.name,
         "public": value.public,
         "fingerprint": value.fingerprint,
     }
+
+
+def keys_by_owner(keys: Mapping[str, Sequence[Key]]) -> documents_accounts.HookKeys:
+    """SSH keys as builders get them."""
+    return {
+        username: [{"key": key.public, "fingerprint": key.fingerprint} for key in owned]
+        for username, owned in keys.items()
+    }
+
+
+def grant(value: Grant) -> documents_accounts.GrantDocument:
+    """What somebody was granted."""
+    permissions = cast("list[documents_accounts.Permission]", list(value.permissions))
+    return {"app": value.app, "username": value.username, "permissions": permissions}
 
 
 def app(value: App) -> documents.AppDocument:
@@ -79,11 +93,18 @@ def app(value: App) -> documents.AppDocument:
     }
 
 
-def build(value: Build | None) -> Json:
+def build(value: Build | None) -> documents_releases.BuildDocument | documents_releases.NoBuildDocument:
     """A build; an app without one has this empty object."""
     if value is None:
-        names = {"image": "", "stack": "", "sha": "", "procfile": None, "dryccfile": None, "dockerfile": ""}
-        return {"app": None, **names}
+        return {
+            "app": None,
+            "image": "",
+            "stack": "",
+            "sha": "",
+            "procfile": None,
+            "dryccfile": None,
+            "dockerfile": "",
+        }
     return {
         "owner": value.owner,
         "app": value.app,
@@ -97,28 +118,30 @@ def build(value: Build | None) -> Json:
     }
 
 
-def config(value: Config) -> Json:
+def config(value: Config) -> documents_releases.ConfigDocument:
     """A config. Values and registry passwords are in it: only who may view the app gets this."""
     data = value.data
     return {
-        "uuid": str(value.uuid),
         "app": value.app,
         "owner": value.owner,
-        "values": [variable.as_json() for variable in data.values],
+        "values": [_variable(variable) for variable in data.values],
         "limits": dict(data.limits),
-        "lifecycle_post_start": dict(data.lifecycle_post_start),
-        "lifecycle_pre_stop": dict(data.lifecycle_pre_stop),
-        "tags": _nested(data.tags),
-        "registry": _nested(data.registry),
-        "healthcheck": _nested(data.healthcheck),
+        "lifecycle_post_start": _entries(data.lifecycle_post_start),
+        "lifecycle_pre_stop": _entries(data.lifecycle_pre_stop),
+        "tags": {ptype: dict(tags) for ptype, tags in data.tags.items()},
+        "registry": {ptype: dict(credentials) for ptype, credentials in data.registry.items()},
+        "healthcheck": {
+            # What is stored was checked against the schema of probes.
+            ptype: cast("documents_releases.Probes", {name: dict(spec) for name, spec in probes.items()})
+            for ptype, probes in data.healthcheck.items()
+        },
         "termination_grace_period": dict(data.termination_grace_period),
         "values_refs": {ptype: list(groups) for ptype, groups in data.values_refs.items()},
-        "created": timestamp(value.created),
-        "updated": timestamp(value.updated),
+        **_audit(value),
     }
 
 
-def release(value: Release) -> Json:
+def release(value: Release) -> documents_releases.ReleaseDocument:
     """A release."""
     return {
         "app": value.app,
@@ -128,7 +151,9 @@ def release(value: Release) -> Json:
         "summary": value.summary,
         "failed": value.failed,
         "exception": value.exception,
-        "conditions": [dict(condition) for condition in value.conditions],
+        # Stored by domain.spec.Failure.as_json.
+        "failure": None if value.failure is None else cast("documents_releases.FailureDocument", dict(value.failure)),
+        "conditions": [_condition(condition) for condition in value.conditions],
         "deployed_ptypes": list(value.deployed_ptypes),
         "config": str(value.config),
         "build": str(value.build) if value.build else None,
@@ -136,12 +161,13 @@ def release(value: Release) -> Json:
     }
 
 
-def settings(value: AppSettings) -> Json:
+def settings(value: AppSettings) -> documents_releases.SettingsDocument:
     """The settings of an app."""
     return {
         "app": value.app,
         "owner": value.owner,
-        "autoscale": dict(value.autoscale),
+        # What is stored was checked against the schema of this.
+        "autoscale": cast("dict[str, documents_releases.Autoscale]", dict(value.autoscale)),
         "label": dict(value.label),
         "routable": value.routable,
         "autodeploy": value.autodeploy,
@@ -150,9 +176,19 @@ def settings(value: AppSettings) -> Json:
     }
 
 
-def _audit(value: Build | Release | AppSettings) -> Json:
-    return {"uuid": str(value.uuid), "created": timestamp(value.created), "updated": timestamp(value.updated)}
+def _audit(value: Build | Config | Release | AppSettings) -> documents.Created:
+    return {"uuid": str(value.uuid), "created": instant(value.created), "updated": instant(value.updated)}
 
 
-def _nested(value: object) -> object:
-    return {name: _nested(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+def _variable(variable: ConfigValue) -> documents_releases.GroupVariable | documents_releases.TypeVariable:
+    if variable.group is not None:
+        return {"name": variable.name, "group": variable.group, "value": variable.value}
+    return {"name": variable.name, "ptype": variable.ptype or "", "value": variable.value}
+
+
+def _entries(entries: JsonObject) -> dict[str, documents_releases.Handler]:
+    return {ptype: dict(cast("JsonObject", handler)) for ptype, handler in entries.items()}
+
+
+def _condition(condition: JsonObject) -> documents_releases.ConditionDocument:
+    return cast("documents_releases.ConditionDocument", dict(condition))  # made by domain.rollouts.condition

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from controller.api.present import Json, timestamp
+from controller.api import documents_processes as documents
+from controller.api.present import instant, timestamp
+from controller.domain.probes import probe_of
 from controller.domain.releases import Release
-from controller.domain.spec import InstanceState, Probe, ProcessSpec
-from controller.services.processes import PtypeView
+from controller.domain.rollouts import failure_text
+from controller.domain.spec import Failure, InstanceState, Probe, ProcessSpec
+from controller.services.processes import PtypeDetail, PtypeView
 
 _ENDED = ("down", "crashed", "destroyed", "error")
 
@@ -18,20 +21,22 @@ def newest_first(instances: Iterable[InstanceState]) -> list[InstanceState]:
     return sorted(instances, key=lambda each: each.started_at or datetime.max.replace(tzinfo=UTC), reverse=True)
 
 
-def pod(instance: InstanceState) -> Json:
+def pod(instance: InstanceState) -> documents.PodDocument:
     """An instance as lists show it."""
     return {
         "name": instance.name,
         "state": instance.state,
         "release": f"v{instance.release}",
         "type": instance.ptype,
-        "started": timestamp(instance.started_at or datetime.now(UTC)),
+        "started": instant(instance.started_at or datetime.now(UTC)),
         "ready": "1/1" if instance.ready else "0/1",
         "restarts": instance.restarts,
     }
 
 
-def pod_container(app: str, instance: InstanceState, spec: ProcessSpec | None, failure: str) -> Json:
+def pod_container(
+    app: str, instance: InstanceState, spec: ProcessSpec | None, failure: str
+) -> documents.PodContainerDocument:
     """An instance in detail. `spec` is None for one-offs and for types that are not deployed any more."""
     ended = instance.state in _ENDED
     return {
@@ -49,7 +54,7 @@ def pod_container(app: str, instance: InstanceState, spec: ProcessSpec | None, f
     }
 
 
-def ptype(view: PtypeView) -> Json:
+def ptype(view: PtypeView) -> documents.PtypeDocument:
     """A process type as lists show it."""
     return {
         "name": view.name,
@@ -58,55 +63,63 @@ def ptype(view: PtypeView) -> Json:
         "garbage": view.garbage,
         "up_to_date": view.up_to_date,
         "available_replicas": view.ready,
-        "started": timestamp(view.started),
+        "started": instant(view.started),
     }
 
 
-def ptype_container(app: str, spec: ProcessSpec) -> Json:
-    """A process type in detail."""
-    limits = {"memory": f"{spec.memory_bytes // 1024**2}Mi"} if spec.memory_bytes else {}
+def ptype_container(app: str, detail: PtypeDetail) -> documents.PtypeContainerDocument:
+    """A process type in detail. Probes are shown as they are configured, not as the engine combines them."""
+    spec, plan = detail.spec, detail.plan
     return {
         "container": f"{app}-{spec.ptype}",
         "image": spec.image,
         "command": list(spec.command),
         "args": _args(spec),
-        "startup_probe": {},
-        "liveness_probe": _probe(spec.liveness),
-        "readiness_probe": _probe(spec.readiness),
-        "limits": limits,
-        "volume_mounts": [],
-        "node_selector": {},
+        "startup_probe": _probe(probe_of(detail.healthcheck, "startupProbe")),
+        "liveness_probe": _probe(probe_of(detail.healthcheck, "livenessProbe")),
+        "readiness_probe": _probe(probe_of(detail.healthcheck, "readinessProbe")),
+        "limits": {name: str(amount) for name, amount in plan.limits.items()},
+        "volume_mounts": [{"name": mount.volume, "mountPath": mount.path} for mount in spec.mounts],
+        "node_selector": {**plan.node_selector, **spec.tags},
     }
 
 
-def pod_events(instance: InstanceState, failure: str) -> list[Json]:
+def pod_events(instance: InstanceState, failure: str) -> list[documents.EventDocument]:
     """What is known to have happened to an instance, the oldest first."""
-    events = []
+    events: list[documents.EventDocument] = []
     if instance.started_at is not None:
-        created = timestamp(instance.started_at)
+        created = instant(instance.started_at)
         text = f"{instance.ptype} of v{instance.release} started"
         events.append({"reason": "Started", "message": text, "created": created})
         if instance.restarts:
             text = f"started again {instance.restarts} times after it had ended"
             events.append({"reason": "BackOff", "message": text, "created": created})
     if failure:
-        now = timestamp(instance.started_at or datetime.now(UTC))
+        now = instant(instance.started_at or datetime.now(UTC))
         events.append({"reason": "Failed", "message": failure, "created": now})
-    return [dict(event) for event in events]
+    return events
 
 
-def ptype_events(name: str, releases: Iterable[Release]) -> list[Json]:
-    """The ends of the rollouts that moved a process type, the oldest first."""
-    found: list[tuple[str, Json]] = []
-    for release in releases:
-        for condition in release.conditions:
+def ptype_events(
+    name: str, releases: Iterable[Release], failure: Failure | None, instances: Iterable[InstanceState]
+) -> list[documents.EventDocument]:
+    """The ends of the rollouts that moved a process type, the oldest first; then why it fails now, which a restart may
+    have brought about as well."""
+    found: list[tuple[str, documents.EventDocument]] = []
+    for release in sorted(releases, key=lambda each: each.version):  # of one second, the older first
+        for condition in reversed(release.conditions):
             ptypes, created = condition.get("ptypes"), str(condition.get("created"))
             if isinstance(ptypes, list) and name in ptypes:
                 found.append((created, _ptype_event(release, condition, created)))
-    return [event for _, event in sorted(found, key=lambda pair: pair[0])]
+    events = [event for _, event in sorted(found, key=lambda pair: pair[0])]
+    if failure is not None and not (events and failure.message in events[-1]["message"]):
+        starts = [each.started_at for each in instances if each.ptype == name and each.started_at is not None]
+        created = instant(max(starts, default=datetime.now(UTC)))
+        events.append({"reason": failure.code, "message": failure_text(failure), "created": created})
+    return events
 
 
-def _ptype_event(release: Release, condition: Mapping[str, object], created: str) -> Json:
+def _ptype_event(release: Release, condition: Mapping[str, object], created: str) -> documents.EventDocument:
     failure = condition.get("failure")
     reason = failure.get("code") if isinstance(failure, Mapping) else None
     succeeded = condition.get("state") == "succeed"
@@ -123,7 +136,7 @@ def _args(spec: ProcessSpec) -> list[str]:
     return [spec.shell] if spec.shell is not None else list(spec.args)
 
 
-def _state(instance: InstanceState) -> Json:
+def _state(instance: InstanceState) -> documents.ContainerState:
     if instance.state in _ENDED:
         return {"terminated": {"exitCode": instance.exit_code or 0, "startedAt": timestamp(instance.started_at)}}
     if instance.state in ("up", "terminating"):
@@ -131,21 +144,27 @@ def _state(instance: InstanceState) -> Json:
     return {"waiting": {"reason": instance.state}}
 
 
-def _probe(probe: Probe | None) -> Json:
+def _probe(probe: Probe | None) -> documents.ProbeDocument:
     if probe is None:
         return {}
-    port = {"port": probe.port} if probe.port is not None else {}
-    action: Json = {"exec": {"command": list(probe.command)}}
-    if probe.kind == "tcp":
-        action = {"tcpSocket": {**port}}
-    elif probe.kind == "http":
-        headers = [{"name": name, "value": value} for name, value in probe.headers]
-        action = {"httpGet": {"path": probe.path, **port, **({"httpHeaders": headers} if headers else {})}}
     return {
-        **action,
+        **_action(probe),
         "initialDelaySeconds": int(probe.initial_delay.total_seconds()),
         "timeoutSeconds": max(1, round(probe.timeout.total_seconds())),
         "periodSeconds": max(1, round(probe.period.total_seconds())),
         "successThreshold": 1,
         "failureThreshold": probe.failure_threshold,
     }
+
+
+def _action(probe: Probe) -> documents.ProbeDocument:
+    if probe.kind == "exec":
+        return {"exec": {"command": list(probe.command)}}
+    if probe.kind == "tcp":
+        return {"tcpSocket": {} if probe.port is None else {"port": probe.port}}
+    request: documents.ProbeRequest = {"path": probe.path}
+    if probe.port is not None:
+        request["port"] = probe.port
+    if probe.headers:
+        request["httpHeaders"] = [{"name": name, "value": value} for name, value in probe.headers]
+    return {"httpGet": request}

@@ -27,6 +27,8 @@ LOGIN_KEY: Final = "login_key"
 _SLASHES = re.compile(r"/{2,}")
 # Ids of keys may hold slashes, so that what follows these prefixes stays as it came.
 _GREEDY = re.compile(r"^/+v2/+(keys|hooks/+key)/+(?=.)")
+# So may paths of files in a volume, where only what follows `client/` is the path.
+_FILES = re.compile(r"^/+v2/+apps/+[^/]+/+volumes/+[^/]+/+client/+(?=[^/])")
 _LOGIN_POLL = re.compile(r"^/v2/auth/token/(?P<key>[-\w]+)$", re.ASCII)
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -76,7 +78,7 @@ def _routable(scope: Scope, *, is_head: bool) -> Scope:
 
 def normalise(path: str) -> str:
     """The path that routes are written for: single slashes, none at the end below /v2."""
-    greedy = _GREEDY.match(path)
+    greedy = _GREEDY.match(path) or _FILES.match(path)
     if greedy is not None:
         return _SLASHES.sub("/", greedy.group()) + path[greedy.end() :]
     path = _SLASHES.sub("/", path)

@@ -7,9 +7,10 @@ killed at any point, the next pass begins from the rows again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,6 +42,7 @@ class Reconciler:
     """Converges every app. `run` does so until cancelled; `reconcile` makes one pass over one app.
 
     Several may run, in one process or in many. `parallel` bounds the apps that one of them works on at once.
+    `release` gives back what a deleted app has outside of the engine, by the app's key.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Reconciler:
         clock: Clock,
         make_uow: Callable[[AsyncSession], Uow],
         policy: Policy,
+        release: Callable[[UUID], Awaitable[None]] | None = None,
         parallel: int = 8,
     ) -> None:
         self._database = database
@@ -58,6 +61,7 @@ class Reconciler:
         self._clock = clock
         self._make_uow = make_uow
         self._policy = policy
+        self._release = release
         self._parallel = parallel
         self._queue = WorkQueue(clock)
         self._steps = Steps(engine, policy)
@@ -121,7 +125,7 @@ class Reconciler:
             rollout, bundle = snapshot.rollout, snapshot.bundle
             if rollout is None or bundle is None or not (error.status < 500 or _expired(rollout.deadline_at, now)):
                 raise
-            return failing(rollout, bundle, refusal(error))
+            return failing(rollout, bundle, refusal(error, self._steps.refused_ptype(rollout, spec)))
 
     async def _mark(self, snapshot: Snapshot) -> None:
         app = snapshot.app
@@ -136,6 +140,8 @@ class Reconciler:
 
     async def _delete(self, deletion: Deletion) -> None:
         await self._engine.remove(deletion.name)
+        if self._release is not None:
+            await self._release(deletion.uuid)
         async with self._database.transaction() as session:
             await Desired(self._make_uow(session)).finish(deletion)
 

@@ -45,7 +45,8 @@ class Person:
 
 @dataclass(frozen=True)
 class App:
-    """An application. `structure` is ptype -> wanted count; `generation` grows with every change of what is wanted."""
+    """An application. `structure` is ptype -> wanted count; `generation` grows with every change of what is wanted.
+    `blocked` says why nobody may use it: the remark on its block or its owner's, None without one."""
 
     uuid: UUID
     name: str
@@ -54,6 +55,7 @@ class App:
     generation: int
     created: datetime
     updated: datetime
+    blocked: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from controller.domain.releases import ConfigData
+from controller.domain.releases import ConfigData, ConfigValue
 
 HIDDEN: Final = "***"
+_FIELDS: Final = (
+    "values", "values_refs", "registry", "lifecycle_post_start", "lifecycle_pre_stop", "tags", "limits", "healthcheck",
+    "termination_grace_period",
+)  # fmt: skip
+_SECRET: Final = frozenset({"password", "command", "args", "httpHeaders"})
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a change came from: `source` is api, builder or worker; `address` that of the client, if there was one."""
+    """Where a change came from: `source` is api, builder, manager, command or worker; `address` that of the client, if
+    there was one."""
 
     source: str = "worker"
     address: str | None = None
@@ -38,29 +44,49 @@ class AuditEntry:
     after: Mapping[str, object] | None
 
 
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which entries are wanted, newest first: `before` continues after the last one of an earlier answer, `since`
+    leaves out what is older."""
+
+    app: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+    before: UUID | None = None
+    limit: int = 100
+
+
 def config_facts(before: ConfigData, after: ConfigData) -> tuple[dict[str, object], dict[str, object]]:
-    """The parts of two configs that differ, values and registry passwords hidden."""
-    old, new = _visible(before), _visible(after)
-    changed = [name for name in new if old[name] != new[name]]
-    hidden = {name for name in ("values", "registry") if getattr(before, name) != getattr(after, name)}
-    names = sorted({*changed, *hidden})
-    return {name: old[name] for name in names}, {name: new[name] for name in names}
+    """The parts of two configs that differ, without what may be secret: of variables only the names of those that were
+    changed, of registries no password, of probes and lifecycle handlers no command and no header."""
+    names = [name for name in _FIELDS if getattr(before, name) != getattr(after, name)]
+    sides: tuple[dict[str, object], dict[str, object]] = ({}, {})
+    for name in names:
+        for side, shown in zip(sides, _shown(name, before, after), strict=True):
+            side[name] = shown
+    return sides
 
 
-def _visible(data: ConfigData) -> dict[str, object]:
-    plain = (
-        "values_refs", "lifecycle_post_start", "lifecycle_pre_stop", "tags", "limits", "healthcheck",
-        "termination_grace_period",
-    )  # fmt: skip
-    return {
-        "values": {_scoped(value.name, value.group, value.ptype): HIDDEN for value in data.values},
-        "registry": {
-            ptype: {key: text if key == "username" else HIDDEN for key, text in entry.items()}
-            for ptype, entry in data.registry.items()
-        },
-        **{name: getattr(data, name) for name in plain},
-    }
+def _shown(name: str, before: ConfigData, after: ConfigData) -> tuple[object, object]:
+    if name == "values":
+        return _changed_names(before.values, after.values), _changed_names(after.values, before.values)
+    return _without_secrets(getattr(before, name)), _without_secrets(getattr(after, name))
 
 
-def _scoped(name: str, group: str | None, ptype: str | None) -> str:
-    return f"{name} ({ptype})" if group is None else f"{name} (group {group})"
+def _changed_names(values: Sequence[ConfigValue], others: Sequence[ConfigValue]) -> dict[str, str]:
+    return {_scoped(value): HIDDEN for value in values if value not in others}
+
+
+def _scoped(value: ConfigValue) -> str:
+    return f"{value.name} ({value.ptype})" if value.group is None else f"{value.name} (group {value.group})"
+
+
+def _without_secrets(value: object, key: str = "") -> object:
+    if key in _SECRET:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {name: _without_secrets(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return value

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from controller.domain.fields import FieldChecker
 from controller.domain.names import WEB, ptype_problem
 from controller.domain.releases import Build, BuildRequest
 from controller.domain.schemas import DRYCCFILE, schema_problem
-from shared.errors import InvalidInputError
+from shared.errors import ConflictError, InvalidInputError
 
 EMPTY_COMMAND = "Command can't be empty for process type"
 LOOPBACK = "image must not use the loopback address"
+PROCFILE_MISSING = (
+    "Last deployment had a Procfile but is missing in this deploy. For a successful deployment provide a Procfile."
+)
 
 _LOCAL = "workspace/"
 _LOOPBACK_IMAGE = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?/")
@@ -80,6 +83,23 @@ def check_owner(build: Build | BuildRequest, app: str) -> None:
     for image in images:
         if image.startswith(_LOCAL) and not image.startswith(f"{_LOCAL}{app}:"):
             raise InvalidInputError(f"{image} was built for another app")
+
+
+def after_procfile(
+    request: BuildRequest, previous: Build | None, *, reject_missing: bool, remove_missing: bool
+) -> BuildRequest:
+    """What a build is when the one before had a Procfile and this one has none (controller-api.md 4.9): the process
+    types of the old Procfile go (`remove_missing`), or it counts for the new build as well.
+
+    Raises:
+        ConflictError: the operator wants such builds refused (`reject_missing`, which wins).
+    """
+    is_missing = not request.procfile and not request.dryccfile
+    if previous is None or not previous.procfile or not is_missing:
+        return request
+    if reject_missing:
+        raise ConflictError(PROCFILE_MISSING)
+    return request if remove_missing else replace(request, procfile=dict(previous.procfile))
 
 
 def ptypes_of(build: Build | BuildRequest | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from controller.domain.errors import MissingKeyError
 from controller.domain.names import key_problem, ptype_problem, tag_key_problem, tag_value_problem
-from controller.domain.plans import PLANS
+from controller.domain.plans import Catalog
 from controller.domain.schemas import PROBE, schema_problem
 
 PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -24,8 +24,8 @@ class FieldProblem(Exception):  # noqa: N818 - a message on its way to its field
     """What is wrong with one field of a config."""
 
 
-def parse_field(name: str, raw: object) -> dict[str, Entry]:
-    """Process type -> entry (None: remove) of the field `name`.
+def parse_field(name: str, raw: object, catalog: Catalog) -> dict[str, Entry]:
+    """Process type -> entry (None: remove) of the field `name`; `catalog` has the plans that there are.
 
     Raises:
         FieldProblem: what is wrong.
@@ -38,6 +38,8 @@ def parse_field(name: str, raw: object) -> dict[str, Entry]:
         if (problem := ptype_problem(ptype)) is not None:
             raise FieldProblem(problem)
         entries[ptype] = None if entry is None else CHECKERS[name](entry)
+        if name == "limits" and entry is not None and not catalog.offers(entries[ptype]):
+            raise FieldProblem(f"The limit plan {entry} does not exist")
     return entries
 
 
@@ -72,8 +74,19 @@ def _merge_keys(name: str, base: Mapping[str, Any], changes: Mapping[str, Any]) 
     return merged
 
 
+def no_machine_message(tags: Mapping[str, str], before: Mapping[str, str]) -> str:
+    """What is said when no machine has all `tags`, which were `before` (4.8)."""
+    message = f"No nodes matched the provided labels: {_labels(tags)}"
+    added = {key: value for key, value in tags.items() if before.get(key) != value}
+    return f"{message} - Addition of {_labels(added)} is the cause" if before else message
+
+
+def _labels(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in tags.items())
+
+
 def _check_limit(entry: object) -> str:
-    if not isinstance(entry, str) or entry not in PLANS:
+    if not isinstance(entry, str):
         raise FieldProblem(f"The limit plan {entry} does not exist")
     return entry
 

@@ -12,7 +12,7 @@ from controller.domain.config_values import ValueChange, merge_refs, merge_value
 from controller.domain.errors import InvalidFieldsError, MissingKeyError
 from controller.domain.fields import NULL
 from controller.domain.names import KEY_MESSAGE, key_problem, ptype_problem
-from controller.domain.plans import DEFAULT_PLAN
+from controller.domain.plans import Catalog
 from controller.domain.releases import Build, BuildRequest, ConfigData
 from shared.errors import InvalidInputError
 
@@ -26,8 +26,8 @@ class ConfigPatch:
     fields: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict, repr=False)
 
 
-def parse_patch(body: Mapping[str, object]) -> ConfigPatch:
-    """The patch in a request; unknown keys are ignored.
+def parse_patch(body: Mapping[str, object], catalog: Catalog) -> ConfigPatch:
+    """The patch in a request; unknown keys are ignored. `catalog` has the limit plans that there are.
 
     Raises:
         InvalidFieldsError: all that is wrong, by field.
@@ -46,7 +46,7 @@ def parse_patch(body: Mapping[str, object]) -> ConfigPatch:
             elif name == "values_refs":
                 refs = parse_refs(raw)
             else:
-                fields[name] = parse_field(name, raw)
+                fields[name] = parse_field(name, raw, catalog)
         except FieldProblem as problem:
             errors[name] = [str(problem)]
     if errors:
@@ -105,15 +105,15 @@ def apply_patch(base: ConfigData, patch: ConfigPatch) -> ConfigData:
     )
 
 
-def with_default_limits(config: ConfigData, ptypes: Sequence[str]) -> ConfigData:
+def with_default_limits(config: ConfigData, ptypes: Sequence[str], catalog: Catalog) -> ConfigData:
     """The config as it takes effect: a process type without a plan has the default one."""
-    missing = {ptype: DEFAULT_PLAN.id for ptype in ptypes if ptype not in config.limits}
+    missing = {ptype: catalog.default.id for ptype in ptypes if ptype not in config.limits}
     return replace(config, limits={**config.limits, **missing}) if missing else config
 
 
-def initial_config() -> ConfigData:
+def initial_config(catalog: Catalog) -> ConfigData:
     """The config of a new app."""
-    return ConfigData(limits={"web": DEFAULT_PLAN.id, "run": DEFAULT_PLAN.id})
+    return ConfigData(limits={"web": catalog.default.id, "run": catalog.default.id})
 
 
 def config_from_build(base: ConfigData, build: Build | BuildRequest) -> ConfigData:

@@ -8,6 +8,9 @@ PTYPE_PATTERN = r"^(?P<type>[a-z0-9]+(\-[a-z0-9]+)*)$"
 KEY_PATTERN = r"^[A-z0-9_\-\.]+$"
 PTYPE_MESSAGE = f"Process types can only supports: {PTYPE_PATTERN}"
 PTYPE_LENGTH_MESSAGE = "The length of ptype must be between 3 and 63"
+NAME_PATTERN = r"^(?P<name>[a-z0-9]+(\-[a-z0-9]+)*)$"
+NAME_MESSAGE = f"name can only supports: {NAME_PATTERN}"
+NAME_LENGTH_MESSAGE = "The length of name must be between 3 and 63"
 KEY_MESSAGE = f"Config key can only supports: {KEY_PATTERN}"
 RUN = "run"
 """The process type of one-offs: never scaled."""
@@ -24,6 +27,13 @@ def ptype_problem(ptype: str) -> str | None:
     if not _PTYPE.fullmatch(ptype):
         return PTYPE_MESSAGE
     return None if 3 <= len(ptype) <= 63 else PTYPE_LENGTH_MESSAGE
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with the name of a gateway, a route, a volume or a resource; None when nothing is (4.7)."""
+    if not _PTYPE.fullmatch(name):
+        return NAME_MESSAGE
+    return None if 3 <= len(name) <= 63 else NAME_LENGTH_MESSAGE
 
 
 def key_problem(key: str) -> str | None:

@@ -33,6 +33,11 @@ def liveness_of(healthcheck: Mapping[str, Any]) -> Probe | None:
     return replace(liveness, initial_delay=max(liveness.initial_delay, startup.budget))
 
 
+def probe_of(healthcheck: Mapping[str, Any], name: str) -> Probe | None:
+    """One probe as it is configured, under Kubernetes' name (`startupProbe`), with its defaults filled in."""
+    return _probe(healthcheck.get(name))
+
+
 def _probe(spec: Mapping[str, Any] | None) -> Probe | None:
     if not spec:
         return None

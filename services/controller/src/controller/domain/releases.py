@@ -110,6 +110,12 @@ class Release:
     conditions: tuple[JsonObject, ...] = ()
     deployed_ptypes: tuple[str, ...] = ()
 
+    @property
+    def failure(self) -> JsonObject | None:
+        """Why it failed (`Failure.as_json`); None when it has not."""
+        found = (condition.get("failure") for condition in self.conditions) if self.failed else ()
+        return next((failure for failure in found if isinstance(failure, Mapping)), None)
+
 
 @dataclass(frozen=True)
 class ReleaseBundle:

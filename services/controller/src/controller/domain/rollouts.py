@@ -9,6 +9,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from controller.domain.names import WEB
+from controller.domain.plans import Catalog
 from controller.domain.releases import Landing, ProcessTarget, ReleaseBundle, Rollout
 from controller.domain.render import is_changed
 from controller.domain.spec import AppObservation, AppSpec, Failure, JobState, ProcessSpec, PtypeState
@@ -16,7 +17,15 @@ from controller.domain.spec import AppObservation, AppSpec, Failure, JobState, P
 DEADLINE_HINT = (
     "`drycc ps list` shows the processes and `drycc apps logs` what they say; DRYCC_DEPLOY_TIMEOUT gives them longer"
 )
+AGAIN_HINT = "nothing was rolled out; try again with `drycc releases deploy --force`"
 RELEASE_PHASE_HINT = "nothing was rolled out; correct the command in the `run` section of the pipeline and push again"
+
+_ENDS = {
+    "deadline-exceeded": "it did not end in time",
+    "platform-stopped": "it was ended when the platform stopped",
+    "stopped": "somebody stopped it",
+}
+_NOT_ITS_FAULT = ("platform-stopped", "stopped")
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,10 @@ class Settled:
 
 @dataclass(frozen=True)
 class Broken:
-    """It will not get there."""
+    """It will not get there. `late`: the process types that its deadline found unready, where that is the reason."""
 
     failure: Failure
+    late: tuple[str, ...] = ()
 
 
 Verdict = Waiting | Settled | Broken
@@ -48,19 +58,21 @@ def moving_ptypes(
     running: Mapping[str, ReleaseBundle | None],
     carried: Collection[str],
     everything: bool,
+    catalog: Catalog,
 ) -> tuple[str, ...]:
     """The types among `wanted` that a rollout to `after` has to move.
 
     `running` is the release that each type should run so far; a failed one or none always moves, and so does what an
     unfinished rollout was moving (`carried`). `everything` skips the comparison: forced, or autodeploy is off.
+    `catalog` says which plan a type without one has.
     """
     if everything:
         return tuple(wanted)
-    return tuple(ptype for ptype in wanted if ptype in carried or _must_move(running.get(ptype), after, ptype))
+    return tuple(ptype for ptype in wanted if ptype in carried or _must_move(running.get(ptype), after, ptype, catalog))
 
 
-def _must_move(before: ReleaseBundle | None, after: ReleaseBundle, ptype: str) -> bool:
-    return before is None or before.build is None or before.release.failed or is_changed(before, after, ptype)
+def _must_move(before: ReleaseBundle | None, after: ReleaseBundle, ptype: str, catalog: Catalog) -> bool:
+    return before is None or before.build is None or before.release.failed or is_changed(before, after, ptype, catalog)
 
 
 def merge_targets(
@@ -105,7 +117,8 @@ def judge(rollout: Rollout, spec: AppSpec, observed: AppObservation, *, now: dat
         return Settled()
     if rollout.deadline_at is not None and now >= rollout.deadline_at:
         message = f"not ready in time: {'; '.join(text for _, text in unsettled)}"
-        return Broken(Failure("deadline-exceeded", unsettled[0][0], message, hint=DEADLINE_HINT))
+        failure = Failure("deadline-exceeded", unsettled[0][0], message, hint=DEADLINE_HINT)
+        return Broken(failure, late=tuple(ptype for ptype, _ in unsettled))
     return Waiting(progress)
 
 
@@ -123,10 +136,9 @@ def job_failure(ptype: str, command: Sequence[str], state: JobState) -> Failure:
     """Why the release phase failed."""
     shown = " ".join(command) or "the image's own command"
     how = f"exit code {state.exit_code}" if state.exit_code is not None else (state.reason or "it did not start")
-    if state.reason == "deadline-exceeded":
-        how = "it did not end in time"
-    message = f"the release phase of {ptype} failed: `{shown}`: {how}"
-    return Failure("release-phase-failed", ptype, message, state.log, RELEASE_PHASE_HINT)
+    message = f"the release phase of {ptype} failed: `{shown}`: {_ENDS.get(state.reason or '', how)}"
+    hint = AGAIN_HINT if state.reason in _NOT_ITS_FAULT else RELEASE_PHASE_HINT
+    return Failure("release-phase-failed", ptype, message, state.log, hint)
 
 
 def rollback_targets(
@@ -180,6 +192,11 @@ def superseded_condition(rollout: Rollout, by: int, now: datetime) -> dict[str, 
     """What a release remembers when a newer one took its place before it was rolled out."""
     text = f"v{by} took the place of v{rollout.version} before that was rolled out"
     return {**condition("superseded", rollout, now), "exception": text}
+
+
+def failure_line(failure: Failure) -> str:
+    """A failure in one line, as a column holds it: PostgreSQL refuses U+0000 in texts."""
+    return " ".join(f"{failure.code}: {failure.message}".replace("\0", " ").split())
 
 
 def failure_text(failure: Failure, rolled_back_to: int | None = None) -> str:

@@ -11,11 +11,12 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-_FILE_NAME: Final = r"^(?P<name>[a-z0-9]+(\.[a-z0-9]+)*)$"
-_KEY: Final = r"^[A-z0-9_\-\.]+$"
+# With \Z: Python's $ would let a line's end through.
+_FILE_NAME: Final = r"^(?P<name>[a-z0-9]+(\.[a-z0-9]+)*)\Z"
+_KEY: Final = r"^[A-z0-9_\-\.]+\Z"
 _STRING: Final = {"type": "string"}
 _STRINGS: Final = {"type": "array", "items": _STRING}
-_STRING_MAP: Final = {"type": "object", "patternProperties": {_KEY: _STRING}}
+_STRING_MAP: Final = {"type": "object", "patternProperties": {_KEY: _STRING}, "additionalProperties": False}
 
 _PIPELINE: Final = {
     "type": "object",

@@ -211,13 +211,16 @@ class AppObservation:
 @dataclass(frozen=True)
 class JobState:
     """Where a one-off stands. `down` ended with 0, `crashed` otherwise; `reason` is a failure code then
-    (`process-crashed`, `deadline-exceeded`, `command-not-found`, ...). `log` holds the last lines."""
+    (`process-crashed`, `deadline-exceeded`, `command-not-found`, `stopped`, ...). `log` holds the last lines.
+    Times are UTC."""
 
     name: str
     state: JobPhase
     exit_code: int | None = None
     reason: str | None = None
     log: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def finished(self) -> bool:

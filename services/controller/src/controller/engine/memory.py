@@ -6,16 +6,18 @@ For tests of the state machine, load tests and replays of client conversations (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_storage import VolumeSpec
+from controller.engine.memory_files import MemoryFiles, MemoryVolumes
 from controller.engine.memory_io import MemoryExecSession
 from controller.engine.memory_state import Group, KnownApp
 from controller.engine.port import Feature
 from shared.clock import Clock, SystemClock
-from shared.errors import NotFoundError
+from shared.errors import NotFoundError, SuiteError
 
 
 class MemoryEngine:
@@ -29,15 +31,27 @@ class MemoryEngine:
         self._watchers: set[asyncio.Queue[str | None]] = set()
         self._failing: dict[tuple[str, str], Failure] = {}
         self._held: set[tuple[str, str]] = set()
+        self._explanations: dict[tuple[str, str], Failure] = {}
         self._job_exit_code: int | None = 0
         self._job_log: tuple[str, ...] = ()
+        self._job_error: SuiteError | None = None
         self._networks: dict[str, NetworkObservation] = {}
+        self._volumes = MemoryVolumes(self._clock)
+        self._machines: tuple[Mapping[str, str], ...] | None = None
 
     # --- the script ---
 
     def show_network(self, app: str, observation: NetworkObservation) -> None:
         """What `network` says of the app from now on."""
         self._networks[app] = observation
+
+    def refuse_volumes(self, error: SuiteError | None) -> None:
+        """From now on volumes can neither be made nor grow, for this reason; None: they can."""
+        self._volumes.refuse(error)
+
+    def label_machines(self, *labels: Mapping[str, str]) -> None:
+        """There are machines with these labels and no others; before, there is one for any tags."""
+        self._machines = labels
 
     def fail(self, app: str, ptype: str, failure: Failure | None = None) -> None:
         """From now on new instances of `ptype` do not come up."""
@@ -49,9 +63,11 @@ class MemoryEngine:
         self._failing.pop((app, ptype), None)
         self._converge(app)
 
-    def hold(self, app: str, ptype: str) -> None:
-        """From now on new instances start but are not ready until `let_go`."""
+    def hold(self, app: str, ptype: str, *, reason: Failure | None = None) -> None:
+        """From now on new instances start but are not ready until `let_go`; asked why, it gives the `reason`."""
         self._held.add((app, ptype))
+        if reason is not None:
+            self._explanations[app, ptype] = reason
 
     def let_go(self, app: str, ptype: str) -> None:
         """Held instances become ready."""
@@ -62,18 +78,28 @@ class MemoryEngine:
         """What the next one-offs do: end with `exit_code` and this log, or run until `finish_job` (None)."""
         self._job_exit_code, self._job_log = exit_code, log
 
-    def finish_job(self, app: str, name: str, exit_code: int) -> None:
+    def finish_job(self, app: str, name: str, exit_code: int, *, reason: str | None = None) -> None:
         """End a running one-off."""
         job, state = self._apps[app].jobs[name]
         ended = replace(
             state,
             state="crashed" if exit_code else "down",
             exit_code=exit_code,
-            reason="process-crashed" if exit_code else None,
+            reason=reason or ("process-crashed" if exit_code else None),
             log=self._job_log,
+            ended_at=self._clock.now(),
         )
         self._apps[app].jobs[name] = (job, ended)
+        self._apps[app].log.end(name)
         self._changed(app)
+
+    def forget_job(self, app: str, name: str) -> None:
+        """Lose a one-off, as an engine that was set up anew would."""
+        del self._apps[app].jobs[name]
+
+    def refuse_jobs(self, error: SuiteError | None) -> None:
+        """From now on starting a one-off fails like this; None: no more."""
+        self._job_error = error
 
     def spec(self, app: str) -> AppSpec | None:
         """What the app should be, as last applied."""
@@ -97,6 +123,7 @@ class MemoryEngine:
     async def apply(self, spec: AppSpec) -> None:
         """See `Engine.apply`."""
         self.applies[spec.app] = self.applies.get(spec.app, 0) + 1
+        self._volumes.apply(spec.app, spec.volumes)
         app = self._apps.setdefault(spec.app, KnownApp(AppSpec(spec.app)))
         if app.spec == spec and app.groups:
             return
@@ -111,6 +138,7 @@ class MemoryEngine:
 
     async def remove(self, app: str) -> None:
         """See `Engine.remove`."""
+        self._volumes.remove(app)
         if self._apps.pop(app, None) is not None:
             self._changed(app)
 
@@ -132,16 +160,31 @@ class MemoryEngine:
         states = tuple(group.state() for group in known.groups.values())
         return AppObservation(app, states, known.instances())
 
+    async def explain(self, app: str, ptype: str) -> Failure | None:
+        """What the script said, of instances that are held."""
+        return self._explanations.get((app, ptype)) if (app, ptype) in self._held else None
+
     async def network(self, app: str) -> NetworkObservation:
         """What the script said, else nothing."""
         return self._networks.get(app, NetworkObservation())
 
+    async def check_volume(self, app: str, volume: VolumeSpec) -> None:
+        """See `Engine.check_volume`: what the script said."""
+        del app, volume
+        self._volumes.check()
+
+    async def files(self, app: str, volume: str) -> MemoryFiles:
+        """See `Engine.files`."""
+        return self._volumes.files(app, volume)
+
     async def run(self, job: JobSpec) -> None:
         """See `Engine.run`."""
+        if self._job_error is not None:
+            raise self._job_error
         app = self._apps.setdefault(job.app, KnownApp(AppSpec(job.app)))
         if job.name in app.jobs:
             return
-        app.jobs[job.name] = (job, JobState(job.name, "up"))
+        app.jobs[job.name] = (job, JobState(job.name, "up", started_at=self._clock.now()))
         app.log.write(f"{job.app}[run.1]: {' '.join((*job.process.command, *job.process.args))}", job.name)
         if self._job_exit_code is None:
             self._changed(job.app)
@@ -152,6 +195,12 @@ class MemoryEngine:
         """See `Engine.job`."""
         known = self._apps[app].jobs.get(name) if app in self._apps else None
         return None if known is None else known[1]
+
+    async def stop_job(self, app: str, name: str) -> None:
+        """See `Engine.stop_job`."""
+        state = await self.job(app, name)
+        if state is not None and not state.finished:
+            self.finish_job(app, name, 143, reason="stopped")
 
     async def logs(self, app: str, *, instance: str | None, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """See `Engine.logs`."""
@@ -175,9 +224,14 @@ class MemoryEngine:
 
     async def stop_instance(self, app: str, instance: str) -> None:
         """See `Engine.stop_instance`."""
+        await self.stop_job(app, instance)
         for group in self._apps[app].groups.values() if app in self._apps else ():
             group.instances = [known for known in group.instances if known.name != instance]
         self._converge(app)
+
+    def has_machine(self, tags: Mapping[str, str]) -> bool:
+        """See `Engine.has_machine`."""
+        return self._machines is None or any(tags.items() <= machine.items() for machine in self._machines)
 
     def check(self, process: ProcessSpec) -> None:
         """Nothing runs here, so that everything is possible."""

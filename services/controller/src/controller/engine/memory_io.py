@@ -15,7 +15,14 @@ class LineLog:
 
     def __init__(self) -> None:
         self._lines: deque[tuple[str | None, str]] = deque(maxlen=_KEPT_LINES)
-        self._followers: set[asyncio.Queue[tuple[str | None, str]]] = set()
+        self._followers: set[asyncio.Queue[tuple[str | None, str | None]]] = set()
+        self._ended: set[str] = set()
+
+    def end(self, instance: str) -> None:
+        """That one says nothing more: those who follow it alone come to an end."""
+        self._ended.add(instance)
+        for queue in self._followers:
+            queue.put_nowait((instance, None))
 
     def write(self, line: str, instance: str | None = None) -> None:
         """Add a line, without its end, that `instance` said."""
@@ -25,16 +32,19 @@ class LineLog:
 
     async def read(self, instance: str | None, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """The last `lines` (all when <= 0), then, with `follow`, those that come; of one instance or of all."""
-        queue: asyncio.Queue[tuple[str | None, str]] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[str | None, str | None]] = asyncio.Queue()
         self._followers.add(queue)
         try:
             kept = [line for speaker, line in self._lines if instance in (None, speaker)]
+            has_ended = instance in self._ended
             for line in kept[-lines:] if lines > 0 else kept:
                 yield f"{line}\n".encode()
-            while follow:
-                speaker, line = await queue.get()
-                if instance in (None, speaker):
-                    yield f"{line}\n".encode()
+            while follow and not has_ended:
+                speaker, fresh = await queue.get()
+                if fresh is None:
+                    has_ended = speaker == instance
+                elif instance in (None, speaker):
+                    yield f"{fresh}\n".encode()
         finally:
             self._followers.discard(queue)
 

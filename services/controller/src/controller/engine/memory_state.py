@@ -86,7 +86,7 @@ def _job_instance(job: JobSpec, state: JobState) -> InstanceState:
         ptype=_RUN,
         release=job.process.release,
         state=state.state,
-        started_at=None,
+        started_at=state.started_at,
         ready=False,
         restarts=0,
         exit_code=state.exit_code,

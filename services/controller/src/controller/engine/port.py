@@ -5,17 +5,18 @@ Adapters: `engine.memory` (instant, scriptable) and `engine.local` (processes of
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
-from controller.domain.spec import AppObservation, AppSpec, JobSpec, JobState, ProcessSpec
+from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation
-from controller.domain.spec_storage import FileEntry
+from controller.domain.spec_storage import FileEntry, VolumeSpec
 from shared.errors import SuiteError
 
-Feature = Literal["autoscale", "gateways", "lifecycle", "quota", "tags", "tls", "volumes"]
+Feature = Literal["autoscale", "gateways", "lifecycle", "quota", "tags", "tls", "volumes", "wildcards"]
 """What an adapter may be unable to do; the services refuse a request for a feature that the engine lacks.
-`gateways`: services, gateways and routes beyond the one that every web process has."""
+`gateways`: services, gateways and routes beyond the one that every web process has. `wildcards`: domains
+that begin with `*.`."""
 
 
 class NotSupportedError(SuiteError):
@@ -105,8 +106,21 @@ class Engine(Protocol):
     async def observe(self, app: str) -> AppObservation:
         """What is there now; an empty observation for an unknown app."""
 
+    async def explain(self, app: str, ptype: str) -> Failure | None:
+        """Why new instances of that type are not ready by now, as far as can be told before their own deadline.
+
+        None when nothing can be told, because they are ready or because there are none.
+        """
+
     async def network(self, app: str) -> NetworkObservation:
         """The addresses of the app's gateways and how its certificates fare; empty without either."""
+
+    async def check_volume(self, app: str, volume: VolumeSpec) -> None:
+        """Refuse at once a volume, or a new size of one, that can never be.
+
+        Raises:
+            SuiteError: in the words of whatever refuses it, as a 4xx; NotSupportedError: this engine has no volumes.
+        """
 
     async def files(self, app: str, volume: str) -> FileStore:
         """The files of a volume.
@@ -127,6 +141,12 @@ class Engine(Protocol):
     async def job(self, app: str, name: str) -> JobState | None:
         """Where that one-off stands; None when there is none of that name (any more)."""
 
+    async def stop_job(self, app: str, name: str) -> None:
+        """End a one-off before its time; its outcome is `crashed` with the reason `stopped`.
+
+        One that has ended or that the engine does not know is not an error.
+        """
+
     def logs(self, app: str, *, instance: str | None, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """Output of one instance, or of all of them in order of time; `lines` <= 0 means everything kept."""
 
@@ -139,6 +159,9 @@ class Engine(Protocol):
 
     async def stop_instance(self, app: str, instance: str) -> None:
         """End one instance; another takes its place. An unknown instance is not an error."""
+
+    def has_machine(self, tags: Mapping[str, str]) -> bool:
+        """Whether some machine has all of these labels, so that a process with these tags can run somewhere."""
 
     def check(self, process: ProcessSpec) -> None:
         """Refuse at once what can never run here.

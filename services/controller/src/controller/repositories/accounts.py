@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, func, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -65,7 +65,7 @@ class UserRepository:
             "confirmed_at": now,
         }
         if signed_in:
-            facts["last_login"] = now
+            facts |= {"last_login": now, "disabled_at": None}
         statement = (
             insert(UserRow)
             .values(id=profile.id, date_joined=now, **facts)
@@ -74,6 +74,16 @@ class UserRepository:
             .execution_options(populate_existing=True)
         )
         return account_of((await self._session.scalars(statement)).one())
+
+    async def list_all(self, *, limit: int, offset: int) -> tuple[list[Account], int]:
+        """A page of all people by name, and how many there are."""
+        query = select(UserRow).order_by(UserRow.username)
+        rows, total = await _page(self._session, query, limit=limit, offset=offset)
+        return [account_of(row[0]) for row in rows], total
+
+    async def set_disabled(self, user_id: int, at: datetime | None) -> None:
+        """Shut a person out, or let them in again (None)."""
+        await self._session.execute(update(UserRow).where(UserRow.id == user_id).values(disabled_at=at))
 
     async def _free_username(self, profile: Profile) -> None:
         # Names are unique at passport. A row that still holds this one belongs to somebody who was renamed there and
@@ -180,8 +190,9 @@ class KeyRepository:
         return account_of(row) if row else None
 
     async def list_of_users(self, user_ids: list[int]) -> list[Key]:
-        """All keys of some people, by name of the owner."""
-        query = _keys().where(KeyRow.owner_id.in_(user_ids)).order_by(UserRow.username, KeyRow.public)
+        """All keys of those of these people whose account is not closed, by name of the owner."""
+        is_open = and_(UserRow.is_active, UserRow.disabled_at.is_(None))
+        query = _keys().where(KeyRow.owner_id.in_(user_ids), is_open).order_by(UserRow.username, KeyRow.public)
         return [_key_of(row[0], row[1]) for row in (await self._session.execute(query)).all()]
 
 
@@ -193,7 +204,7 @@ def account_of(row: UserRow) -> Account:
         email=row.email,
         first_name=row.first_name,
         last_name=row.last_name,
-        is_active=row.is_active,
+        is_active=row.is_active and row.disabled_at is None,
         is_staff=row.is_staff,
         is_superuser=row.is_superuser,
         last_login=row.last_login,

@@ -1,22 +1,27 @@
-"""SQL of apps and their settings."""
+"""SQL of apps and their settings.
+
+What every request or release needs is a statement that is made once: building one costs more than running it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Row, Select, delete, exists, func, or_, select, update
+from sqlalchemy import JSON, Select, Text, and_, bindparam, cast, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import TAKEN_MESSAGE, Actor, App, AppSettings, Person
 from controller.domain.errors import AppNotFoundError, InvalidFieldsError
 from controller.domain.page import Page
-from controller.repositories.rows import to_app, to_settings
+from controller.repositories.rows import to_settings
 from controller.schema.accounts import UserRow
 from controller.schema.apps import AppPermissionRow, AppRow, AppSettingsRow, ProcessRow
+from controller.schema.audit import BLOCKED_APP, BLOCKED_USER, BlockRow
+from controller.schema.base import table_of
 from shared.db import uuid7
 
 STRUCTURE = (
@@ -25,7 +30,8 @@ STRUCTURE = (
     .correlate(AppRow)
     .scalar_subquery()
 )
-_AppQuery = Select[AppRow, str, Any]
+_TABLE = table_of(AppRow)
+_COLUMNS = (AppRow.uuid, AppRow.name, AppRow.owner_id, AppRow.generation, AppRow.created, AppRow.updated)
 
 
 class AppRepository:
@@ -36,7 +42,7 @@ class AppRepository:
 
     async def find(self, name: str) -> App | None:
         """The app of that name."""
-        row = (await self._session.execute(_apps().where(AppRow.name == name))).one_or_none()
+        row = (await self._session.execute(_BY_NAME, {"name": name})).one_or_none()
         return None if row is None else _to_app(row)
 
     async def get(self, name: str) -> App:
@@ -57,8 +63,7 @@ class AppRepository:
             AppNotFoundError: there is none.
         """
         # Two statements: what the first one waited for is only seen by the next.
-        locked = select(AppRow.uuid).where(AppRow.name == name).with_for_update()
-        await self._session.execute(locked)
+        await self._session.execute(_LOCK, {"name": name})
         return await self.get(name)
 
     async def lock_generation(self, app: App) -> bool:
@@ -110,7 +115,7 @@ class AppRepository:
 
     async def bump(self, app: App, *, now: datetime) -> None:
         """Note that what the app should be has changed."""
-        await self._update(app.uuid, generation=AppRow.generation + 1, updated=now)
+        await self._session.execute(_BUMP, {"app": app.uuid, "now": now})
 
     async def set_owner(self, app: App, owner: Actor, *, now: datetime) -> None:
         """Give the app to another person."""
@@ -156,14 +161,7 @@ class AppSettingsRepository:
 
     async def get(self, app: App) -> AppSettings:
         """The settings that count now."""
-        query = (
-            select(AppSettingsRow, UserRow.username)
-            .join(UserRow, UserRow.id == AppSettingsRow.owner_id)
-            .where(AppSettingsRow.app_uuid == app.uuid)
-            .order_by(AppSettingsRow.created.desc(), AppSettingsRow.uuid.desc())
-            .limit(1)
-        )
-        row, owner = (await self._session.execute(query)).one()
+        row, owner = (await self._session.execute(_SETTINGS, {"app": app.uuid})).one()
         return to_settings(row, app=app.name, owner=owner)
 
     async def add(self, app: App, *, owner: Actor, facts: Mapping[str, Any], now: datetime) -> AppSettings:
@@ -174,13 +172,44 @@ class AppSettingsRepository:
         return AppSettings(uuid, app.name, owner.username, now, now, **facts)
 
 
-def _apps() -> _AppQuery:
+def _apps() -> Select[Any]:
+    # Columns and not the mapped class: nothing tracks changes of what is only read.
     return (
-        select(AppRow, UserRow.username, STRUCTURE)
+        select(*_COLUMNS, UserRow.username, STRUCTURE)
         .join(UserRow, UserRow.id == AppRow.owner_id)
         .where(AppRow.deleted_at.is_(None))
     )
 
 
-def _to_app(found: Row[AppRow, str, Any]) -> App:
-    return to_app(*found)
+def _to_app(found: Sequence[Any]) -> App:
+    uuid, name, owner_id, generation, created, updated, owner, structure, *remark = found
+    return App(uuid, name, Person(owner_id, owner), structure or {}, generation, created, updated, *remark)
+
+
+_REMARK = (
+    select(BlockRow.remark)
+    .where(
+        or_(
+            and_(BlockRow.type == BLOCKED_APP, BlockRow.id == AppRow.name),
+            and_(BlockRow.type == BLOCKED_USER, BlockRow.id == cast(AppRow.owner_id, Text)),
+        )
+    )
+    .order_by(BlockRow.type)
+    .limit(1)
+    .correlate(AppRow)
+    .scalar_subquery()
+)
+_BY_NAME = _apps().add_columns(_REMARK).where(AppRow.name == bindparam("name"))
+_LOCK = select(AppRow.uuid).where(AppRow.name == bindparam("name")).with_for_update()
+_BUMP = (
+    update(_TABLE)
+    .where(_TABLE.c.uuid == bindparam("app"))
+    .values(generation=_TABLE.c.generation + 1, updated=bindparam("now"))
+)
+_SETTINGS = (
+    select(AppSettingsRow, UserRow.username)
+    .join(UserRow, UserRow.id == AppSettingsRow.owner_id)
+    .where(AppSettingsRow.app_uuid == bindparam("app"))
+    .order_by(AppSettingsRow.created.desc(), AppSettingsRow.uuid.desc())
+    .limit(1)
+)

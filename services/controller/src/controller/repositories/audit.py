@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.domain.audit import AuditEntry, Origin
+from controller.domain.audit import AuditEntry, AuditFilter, Origin
 from controller.schema.audit import AuditRow
+from controller.schema.base import table_of
+from shared.db.deferred import defer_rows
 
 
 class AuditRepository:
@@ -19,31 +20,34 @@ class AuditRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, entry: AuditEntry) -> None:
-        """One more."""
+    def add(self, entry: AuditEntry) -> None:
+        """One more, stored when the transaction commits."""
         origin = entry.origin
         row = {
             "uuid": entry.uuid, "at": entry.at, "app": entry.app, "actor": entry.actor, "action": entry.action,
             "target": entry.target, "source": origin.source, "address": origin.address,
             "request_id": origin.request_id, "before": entry.before, "after": entry.after,
         }  # fmt: skip
-        await self._session.execute(insert(AuditRow).values(row))
+        defer_rows(self._session, table_of(AuditRow), [row])
 
-    async def list(
-        self, *, app: str | None, actor: str | None, action: str | None, before: UUID | None, limit: int
-    ) -> Sequence[AuditEntry]:
-        """Newest first; `before` continues after the last one of an earlier answer."""
-        query = select(AuditRow).order_by(AuditRow.uuid.desc()).limit(limit)
-        for column, wanted in ((AuditRow.app, app), (AuditRow.actor, actor), (AuditRow.action, action)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        if before is not None:
-            query = query.where(AuditRow.uuid < before)
+    async def list(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+        """Those that are wanted, newest first."""
+        query = select(AuditRow).order_by(AuditRow.uuid.desc()).limit(wanted.limit)
+        columns = ((AuditRow.app, wanted.app), (AuditRow.actor, wanted.actor), (AuditRow.action, wanted.action))
+        for column, value in columns:
+            if value is not None:
+                query = query.where(column == value)
+        if wanted.since is not None:
+            query = query.where(AuditRow.at >= wanted.since)
+        if wanted.before is not None:
+            query = query.where(AuditRow.uuid < wanted.before)
         return [_entry(row) for row in (await self._session.scalars(query)).all()]
 
-    async def prune(self, *, older_than: datetime) -> None:
-        """Forget what is older."""
-        await self._session.execute(delete(AuditRow).where(AuditRow.at < older_than))
+    async def prune(self, *, older_than: datetime, most: int) -> int:
+        """Forget what is older, so many entries at once; how many they were."""
+        due = select(AuditRow.uuid).where(AuditRow.at < older_than).order_by(AuditRow.at).limit(most)
+        gone = delete(AuditRow).where(AuditRow.uuid.in_(due)).returning(AuditRow.uuid)
+        return len((await self._session.scalars(gone)).all())
 
 
 def _entry(row: AuditRow) -> AuditEntry:

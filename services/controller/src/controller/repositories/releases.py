@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, Text, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -19,6 +20,7 @@ from controller.repositories.cipher import Cipher
 from controller.repositories.rows import config_columns, to_build, to_config, to_release
 from controller.schema.accounts import UserRow
 from controller.schema.apps import BuildRow, ConfigRow, ReleaseRow
+from controller.schema.base import table_of
 from shared.db import uuid7
 
 _ReleaseOwner, _ConfigOwner, _BuildOwner = aliased(UserRow), aliased(UserRow), aliased(UserRow)
@@ -34,23 +36,15 @@ class ReleaseRepository:
 
     async def list(self, app: App, *, ptypes: Sequence[str], limit: int, offset: int) -> Page[Release]:
         """Releases, newest first; with `ptypes` only those that were deployed to all of them."""
-        query = (
-            select(ReleaseRow, UserRow.username)
-            .join(UserRow, UserRow.id == ReleaseRow.owner_id)
-            .where(ReleaseRow.app_uuid == app.uuid)
-        )
-        if ptypes:
-            query = query.where(ReleaseRow.deployed_ptypes.contains(list(ptypes)))
-        total = await self._session.scalar(
-            select(func.count()).select_from(query.with_only_columns(ReleaseRow.uuid).subquery())
-        )
-        rows = await self._session.execute(query.order_by(ReleaseRow.version.desc()).limit(limit).offset(offset))
+        found = {"app": app.uuid, "ptypes": list(ptypes)}
+        total = await self._session.scalar(_COUNT, found)
+        rows = await self._session.execute(_LIST, {**found, "limit": limit, "offset": offset})
         releases = tuple(to_release(row, app=app.name, owner=owner) for row, owner in rows)
         return Page(releases, total or 0)
 
     async def find(self, app: App, version: int) -> ReleaseBundle | None:
         """The release of that version."""
-        return await self._first(app, self._bundles(app).where(ReleaseRow.version == version))
+        return await self._first(app, _BY_VERSION, version=version)
 
     async def get(self, app: App, version: int) -> ReleaseBundle:
         """The release of that version.
@@ -69,8 +63,7 @@ class ReleaseRepository:
         Raises:
             ReleaseNotFoundError: there is none, which no app comes to: version 1 never fails.
         """
-        query = self._bundles(app).order_by(ReleaseRow.version.desc()).limit(1)
-        bundle = await self._first(app, query.where(ReleaseRow.failed.is_(False)) if usable else query)
+        bundle = await self._first(app, _NEWEST_USABLE if usable else _NEWEST)
         if bundle is None:
             raise ReleaseNotFoundError
         return bundle
@@ -79,19 +72,20 @@ class ReleaseRepository:
         """The releases of these versions, by version."""
         if not versions:
             return {}
-        query = self._bundles(app).where(ReleaseRow.version.in_(versions))
-        found = [self._bundle(app, row) for row in await self._session.execute(query)]
+        wanted = {"app": app.uuid, "versions": list(versions)}
+        found = [self._bundle(app, row) for row in await self._session.execute(_BY_VERSIONS, wanted)]
         return {bundle.release.version: bundle for bundle in found}
 
     async def succeeded(self, app: App, *, up_to: int, most: int = 20) -> tuple[ReleaseBundle, ...]:
         """The last releases with a build that were rolled out well, newest first, up to that version."""
-        query = self._bundles(app).where(
+        query = _BUNDLES.where(
             ReleaseRow.state == "succeed",
             ReleaseRow.failed.is_(False),
             ReleaseRow.build_uuid.is_not(None),
             ReleaseRow.version <= up_to,
         )
-        rows = await self._session.execute(query.order_by(ReleaseRow.version.desc()).limit(most))
+        ordered = query.order_by(ReleaseRow.version.desc()).limit(most)
+        rows = await self._session.execute(ordered, {"app": app.uuid})
         return tuple(self._bundle(app, row) for row in rows)
 
     async def of_build(self, app: App, build: UUID) -> Release | None:
@@ -107,37 +101,44 @@ class ReleaseRepository:
         return None if found is None else to_release(found[0], app=app.name, owner=found[1])
 
     async def add(
-        self, app: App, *, config: Config, build: Build | None, owner: Actor, summary: str, now: datetime
+        self,
+        app: App,
+        *,
+        config: Config,
+        build: Build | None,
+        owner: Actor,
+        summary: str,
+        now: datetime,
+        ptypes: Sequence[str] = (),
     ) -> ReleaseBundle:
-        """The next release. The app's row lock must be held: it keeps versions without gaps."""
-        newest = select(func.coalesce(func.max(ReleaseRow.version), 0) + 1).where(ReleaseRow.app_uuid == app.uuid)
-        statement = insert(ReleaseRow).values(
-            uuid=uuid7(),
-            app_uuid=app.uuid,
-            owner_id=owner.id,
-            version=newest.scalar_subquery(),
-            state="created",
-            failed=False,
+        """The next release, to be deployed to `ptypes`. The app's row lock must be held: it keeps versions without
+        gaps."""
+        uuid = uuid7()
+        row = {
+            "uuid": uuid, "app": app.uuid, "owner": owner.id, "summary": summary, "now": now,
+            "config": config.uuid, "build": None if build is None else build.uuid, "ptypes": list(ptypes),
+        }  # fmt: skip
+        version = (await self._session.execute(_ADD, row)).scalar_one()
+        release = Release(
+            uuid,
+            app.name,
+            owner.username,
+            now,
+            now,
+            version=version,
+            config=config.uuid,
+            build=None if build is None else build.uuid,
             summary=summary,
-            conditions=[],
-            deployed_ptypes=[],
-            config_uuid=config.uuid,
-            build_uuid=None if build is None else build.uuid,
-            created=now,
-            updated=now,
+            deployed_ptypes=tuple(ptypes),
         )
-        row = (await self._session.execute(statement.returning(ReleaseRow))).scalar_one()
-        return ReleaseBundle(to_release(row, app=app.name, owner=owner.username), config, build)
+        return ReleaseBundle(release, config, build)
 
     async def add_config(self, app: App, data: ConfigData, *, owner: Actor, now: datetime) -> Config:
         """A new version of the config."""
         uuid = uuid7()
         columns = config_columns(data, self._cipher)
-        await self._session.execute(
-            insert(ConfigRow).values(
-                uuid=uuid, app_uuid=app.uuid, owner_id=owner.id, created=now, updated=now, **columns
-            )
-        )
+        row = {"uuid": uuid, "app_uuid": app.uuid, "owner_id": owner.id, "created": now, "updated": now, **columns}
+        await self._session.execute(_ADD_CONFIG, row)
         return Config(uuid, app.name, owner.username, now, now, data)
 
     async def add_build(self, app: App, request: BuildRequest, *, uuid: UUID, owner: Actor, now: datetime) -> Build:
@@ -160,41 +161,31 @@ class ReleaseRepository:
     async def mark_deployed(self, release: Release, ptypes: Sequence[str]) -> None:
         """Remember that the release was to be deployed to these process types too."""
         merged = list(dict.fromkeys((*release.deployed_ptypes, *ptypes)))
-        await self._update(release, {"deployed_ptypes": merged})
+        if merged != list(release.deployed_ptypes):
+            await self._update(release, {"deployed_ptypes": merged})
 
     async def record(
-        self, release: Release, condition: Mapping[str, Any], *, now: datetime, failed: bool | None = None
+        self,
+        release: Release,
+        condition: Mapping[str, Any],
+        *,
+        now: datetime,
+        failed: bool | None = None,
+        exception: str | None = None,
     ) -> None:
-        """Put the end of a rollout before the release's conditions; `failed` None leaves its state as it is."""
+        """Put the end of a rollout before the release's conditions; `failed` None leaves its state as it is, else
+        `exception` says why it failed."""
         columns: dict[str, Any] = {"conditions": [dict(condition), *release.conditions], "updated": now}
         if failed is not None:
-            columns |= {"failed": failed, "state": "crashed" if failed else "succeed"}
+            columns |= {"failed": failed, "state": "crashed" if failed else "succeed", "exception": exception}
         await self._update(release, columns)
 
     async def _update(self, release: Release, columns: Mapping[str, Any]) -> None:
         await self._session.execute(update(ReleaseRow).where(ReleaseRow.uuid == release.uuid).values(**columns))
 
-    async def _first(self, app: App, query: _BundleQuery) -> ReleaseBundle | None:
-        row = (await self._session.execute(query)).one_or_none()
+    async def _first(self, app: App, query: _BundleQuery, **facts: object) -> ReleaseBundle | None:
+        row = (await self._session.execute(query, {"app": app.uuid, **facts})).one_or_none()
         return None if row is None else self._bundle(app, row)
-
-    def _bundles(self, app: App) -> _BundleQuery:
-        return (
-            select(
-                ReleaseRow,
-                _ReleaseOwner.username,
-                ConfigRow,
-                _ConfigOwner.username,
-                BuildRow,
-                _BuildOwner.username,
-            )
-            .join(_ReleaseOwner, _ReleaseOwner.id == ReleaseRow.owner_id)
-            .join(ConfigRow, ConfigRow.uuid == ReleaseRow.config_uuid)
-            .join(_ConfigOwner, _ConfigOwner.id == ConfigRow.owner_id)
-            .outerjoin(BuildRow, BuildRow.uuid == ReleaseRow.build_uuid)
-            .outerjoin(_BuildOwner, _BuildOwner.id == BuildRow.owner_id)
-            .where(ReleaseRow.app_uuid == app.uuid)
-        )
 
     def _bundle(self, app: App, found: Any) -> ReleaseBundle:
         release, release_owner, config, config_owner, build, build_owner = found
@@ -203,3 +194,55 @@ class ReleaseRepository:
             config=to_config(config, app=app.name, owner=config_owner, cipher=self._cipher),
             build=None if build is None else to_build(build, app=app.name, owner=build_owner),
         )
+
+
+_TABLE = table_of(ReleaseRow)
+_OF_APP = ReleaseRow.app_uuid == bindparam("app")
+_BUNDLES: _BundleQuery = (
+    select(ReleaseRow, _ReleaseOwner.username, ConfigRow, _ConfigOwner.username, BuildRow, _BuildOwner.username)
+    .join(_ReleaseOwner, _ReleaseOwner.id == ReleaseRow.owner_id)
+    .join(ConfigRow, ConfigRow.uuid == ReleaseRow.config_uuid)
+    .join(_ConfigOwner, _ConfigOwner.id == ConfigRow.owner_id)
+    .outerjoin(BuildRow, BuildRow.uuid == ReleaseRow.build_uuid)
+    .outerjoin(_BuildOwner, _BuildOwner.id == BuildRow.owner_id)
+    .where(_OF_APP)
+)
+_BY_VERSION = _BUNDLES.where(ReleaseRow.version == bindparam("version"))
+_BY_VERSIONS = _BUNDLES.where(ReleaseRow.version.in_(bindparam("versions", expanding=True)))
+_NEWEST = _BUNDLES.order_by(ReleaseRow.version.desc()).limit(1)
+_NEWEST_USABLE = _BUNDLES.where(ReleaseRow.failed.is_(False)).order_by(ReleaseRow.version.desc()).limit(1)
+
+# Every array contains the empty one, so that the same statement lists with and without a filter.
+_LISTED = (_OF_APP, ReleaseRow.deployed_ptypes.contains(bindparam("ptypes", type_=ARRAY(Text))))
+_COUNT = select(func.count()).select_from(ReleaseRow).where(*_LISTED)
+_LIST = (
+    select(ReleaseRow, UserRow.username)
+    .join(UserRow, UserRow.id == ReleaseRow.owner_id)
+    .where(*_LISTED)
+    .order_by(ReleaseRow.version.desc())
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
+)
+
+_ADD_CONFIG = insert(table_of(ConfigRow))
+_ADD = (
+    insert(_TABLE)
+    .values(
+        uuid=bindparam("uuid"),
+        app_uuid=bindparam("app"),
+        owner_id=bindparam("owner"),
+        version=select(func.coalesce(func.max(_TABLE.c.version), 0) + 1)
+        .where(_TABLE.c.app_uuid == bindparam("app"))
+        .scalar_subquery(),
+        state="created",
+        failed=False,
+        summary=bindparam("summary"),
+        conditions=[],
+        deployed_ptypes=bindparam("ptypes"),
+        config_uuid=bindparam("config"),
+        build_uuid=bindparam("build"),
+        created=bindparam("now"),
+        updated=bindparam("now"),
+    )
+    .returning(_TABLE.c.version)
+)

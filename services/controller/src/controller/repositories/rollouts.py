@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, all_, bindparam, delete, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import App
@@ -15,6 +15,7 @@ from controller.domain.releases import ACTIVE_STATES, ProcessTarget, Rollout, Ro
 from controller.domain.spec import Failure
 from controller.repositories.rows import previous_column, to_rollout, to_target
 from controller.schema.apps import ProcessRow, RolloutRow
+from controller.schema.base import table_of
 
 
 class ProcessRepository:
@@ -25,13 +26,11 @@ class ProcessRepository:
 
     async def list(self, app: App) -> tuple[ProcessTarget, ...]:
         """All of them, by name."""
-        query = select(ProcessRow).where(ProcessRow.app_uuid == app.uuid).order_by(ProcessRow.ptype)
-        return tuple(map(to_target, await self._session.scalars(query)))
+        return tuple(map(to_target, await self._session.scalars(_PROCESSES, {"app": app.uuid})))
 
     async def replace(self, app: App, targets: Mapping[str, ProcessTarget], *, now: datetime) -> None:
         """Have exactly these."""
-        gone = delete(ProcessRow).where(ProcessRow.app_uuid == app.uuid, ProcessRow.ptype.not_in(targets))
-        await self._session.execute(gone)
+        await self._session.execute(_REMOVE_OTHERS, {"app": app.uuid, "kept": list(targets)})
         if targets:
             await self._write(app, list(targets.values()), now=now)
 
@@ -41,7 +40,7 @@ class ProcessRepository:
             await self._write(app, list(targets), now=now)
 
     async def _write(self, app: App, targets: Sequence[ProcessTarget], *, now: datetime) -> None:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "app_uuid": app.uuid,
                 "ptype": target.ptype,
@@ -53,10 +52,7 @@ class ProcessRepository:
             }
             for target in targets
         ]
-        statement = insert(ProcessRow).values(rows)
-        written = {name: statement.excluded[name] for name in ("replicas", "release", "restart_token", "updated")}
-        key = [ProcessRow.app_uuid, ProcessRow.ptype]
-        await self._session.execute(statement.on_conflict_do_update(index_elements=key, set_=written))
+        await self._session.execute(_WRITE, rows)
 
 
 class RolloutRepository:
@@ -67,9 +63,7 @@ class RolloutRepository:
 
     async def active(self, app: App) -> Rollout | None:
         """The one that is under way."""
-        states = [state.value for state in ACTIVE_STATES]
-        query = select(RolloutRow).where(RolloutRow.app_uuid == app.uuid, RolloutRow.state.in_(states))
-        row = (await self._session.scalars(query)).one_or_none()
+        row = (await self._session.scalars(_ACTIVE, {"app": app.uuid})).one_or_none()
         return None if row is None else to_rollout(row, app=app.name)
 
     async def list(self, app: App, *, most: int = 50) -> tuple[Rollout, ...]:
@@ -81,26 +75,25 @@ class RolloutRepository:
 
     async def add(self, app: App, rollout: Rollout) -> None:
         """A new one; none may be under way."""
-        await self._session.execute(
-            insert(RolloutRow).values(
-                uuid=rollout.uuid,
-                app_uuid=app.uuid,
-                version=rollout.version,
-                state=rollout.state.value,
-                ptypes=list(rollout.ptypes),
-                restart_token=rollout.restart_token,
-                previous=previous_column(rollout.previous),
-                step=rollout.step,
-                progress=rollout.progress,
-                deadline_at=rollout.deadline_at,
-                created=rollout.created,
-                updated=rollout.created,
-            )
-        )
+        row = {
+            "uuid": rollout.uuid,
+            "app_uuid": app.uuid,
+            "version": rollout.version,
+            "state": rollout.state.value,
+            "ptypes": list(rollout.ptypes),
+            "restart_token": rollout.restart_token,
+            "previous": previous_column(rollout.previous),
+            "step": rollout.step,
+            "progress": rollout.progress,
+            "deadline_at": rollout.deadline_at,
+            "created": rollout.created,
+            "updated": rollout.created,
+        }
+        await self._session.execute(_ADD, row)
 
     async def change(self, rollout: Rollout, *, now: datetime, **columns: Any) -> None:
         """Write some columns (`state`, `step`, `progress`, `deadline_at`)."""
-        statement = update(RolloutRow).where(RolloutRow.uuid == rollout.uuid)
+        statement = update(_ROLLOUTS).where(_ROLLOUTS.c.uuid == rollout.uuid)
         await self._session.execute(statement.values(updated=now, **columns))
 
     async def finish(
@@ -109,3 +102,20 @@ class RolloutRepository:
         """Write the end."""
         stored = None if failure is None else failure.as_json()
         await self.change(rollout, now=now, state=state.value, failure=stored, finished_at=now)
+
+
+_PROCESS_TABLE, _ROLLOUTS = table_of(ProcessRow), table_of(RolloutRow)
+_PROCESSES = select(ProcessRow).where(ProcessRow.app_uuid == bindparam("app")).order_by(ProcessRow.ptype)
+_REMOVE_OTHERS = delete(_PROCESS_TABLE).where(
+    _PROCESS_TABLE.c.app_uuid == bindparam("app"),
+    _PROCESS_TABLE.c.ptype != all_(bindparam("kept", type_=ARRAY(Text))),
+)
+_INSERT = insert(_PROCESS_TABLE)
+_WRITE = _INSERT.on_conflict_do_update(
+    index_elements=["app_uuid", "ptype"],
+    set_={name: _INSERT.excluded[name] for name in ("replicas", "release", "restart_token", "updated")},
+)
+_ACTIVE = select(RolloutRow).where(
+    RolloutRow.app_uuid == bindparam("app"), RolloutRow.state.in_([state.value for state in ACTIVE_STATES])
+)
+_ADD = insert(_ROLLOUTS)

@@ -13,7 +13,8 @@ from shared.db import UtcDateTime, uuid7
 
 
 class UserRow(Base):
-    """A person, under passport's number for them. `confirmed_at`: when passport last spoke of them."""
+    """A person, under passport's number for them. `confirmed_at`: when passport last spoke of them. `disabled_at`: a
+    superuser shut them out here, until they log in anew."""
 
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("username"),)
@@ -28,6 +29,7 @@ class UserRow(Base):
     last_login: Mapped[datetime | None] = mapped_column(UtcDateTime)
     date_joined: Mapped[datetime] = mapped_column(UtcDateTime)
     confirmed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class TokenRow(Base):

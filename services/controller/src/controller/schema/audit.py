@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.schema.apps import Audited
 from controller.schema.base import Base
 from shared.db import UtcDateTime, uuid7
+
+BLOCKED_APP: Final = 1
+BLOCKED_USER: Final = 2
 
 
 class AuditRow(Base):
@@ -34,13 +37,14 @@ class AuditRow(Base):
 
 
 class IdempotencyRow(Base):
-    """The answer to a POST that carried an idempotency key, written in the transaction of its effect."""
+    """The answer to a POST that carried an idempotency key, written in the transaction of its effect. `caller` is
+    `user:<number>` or `service:<client id>`."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created", "created"),)
-    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    caller: Mapped[str] = mapped_column(Text, primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
-    request_digest: Mapped[str] = mapped_column(Text)
+    request_digest: Mapped[bytes] = mapped_column(LargeBinary)
     status: Mapped[int]
     sealed_answer: Mapped[str] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(UtcDateTime)

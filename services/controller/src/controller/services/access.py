@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from controller.domain.accounts import Account
 from controller.domain.apps import App
@@ -35,14 +35,24 @@ class Action(StrEnum):
     DELETE = "delete"
     TRANSFER = "transfer"
     SHARE = "share"
+    AUDIT = "audit"
+
+
+class PlatformAction(StrEnum):
+    """What can be done with the platform as a whole."""
+
+    MANAGE_USERS = "manage the users of"
+    AUDIT = "read the audit trail of"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Allowed for these roles, and for whoever was granted that permission."""
+    """Allowed for these roles, and for whoever was granted that permission; `despite_block` while the app or its owner
+    is blocked as well."""
 
     roles: frozenset[Role]
     permission: str | None = None
+    despite_block: bool = False
 
 
 _HANDS_ON: Final = frozenset({Role.SUPERUSER, Role.OWNER, Role.STAFF})
@@ -54,8 +64,21 @@ POLICY: Final[Mapping[Action, Rule]] = {
     Action.CHANGE: Rule(_HANDS_ON, "change"),
     Action.DELETE: Rule(_HANDS_ON, "delete"),
     Action.TRANSFER: Rule(_IN_CHARGE),
-    Action.SHARE: Rule(_IN_CHARGE),
+    Action.SHARE: Rule(_IN_CHARGE, despite_block=True),
+    Action.AUDIT: Rule(_IN_CHARGE, despite_block=True),
 }
+
+
+PLATFORM_POLICY: Final[Mapping[PlatformAction, Collection[Role]]] = {
+    PlatformAction.MANAGE_USERS: {Role.SUPERUSER},
+    PlatformAction.AUDIT: {Role.SUPERUSER},
+}
+
+
+class BlockedError(ForbiddenError):
+    """The app, or its owner, is blocked by the billing manager: nobody may use it. The detail is the remark."""
+
+    code: ClassVar[str] = "blocked"
 
 
 class User(Protocol):
@@ -86,25 +109,40 @@ def is_allowed(action: Action, role: Role, permissions: Collection[str]) -> bool
     return role in rule.roles or (rule.permission is not None and rule.permission in permissions)
 
 
+def require_platform(user: User, action: PlatformAction) -> None:
+    """Let the user do this with the platform.
+
+    Raises:
+        ForbiddenError: they may not.
+    """
+    role = Role.SUPERUSER if user.is_superuser else Role.STAFF if user.is_staff else Role.OTHER
+    if role not in PLATFORM_POLICY[action]:
+        raise ForbiddenError(f"your rights do not include to {action} the platform")
+
+
 class Access:
     """The policy on the apps of one transaction."""
 
     def __init__(self, uow: Uow) -> None:
+        self._standing = uow.standing
         self._users = UserRepository(uow.session)
         self._apps = AppRepository(uow.session)
         self._grants = GrantRepository(uow.session)
 
     async def app(self, name: str, user: User, action: Action) -> App:
-        """The app, if the user may do this with it.
+        """The app, if the user may do this with it (controller-api.md 1.10).
 
         Raises:
             AppNotFoundError: there is no such app, or none that the user may know of.
             ForbiddenError: the user may know of it but not do this.
+            BlockedError: nobody may, because the app or its owner is blocked.
         """
         app = await self._apps.get(name)
         role = role_of(user, app)
         permissions = await self._grants.permissions_of(app, user.id) if role is Role.OTHER else frozenset()
         if is_allowed(action, role, permissions):
+            if not POLICY[action].despite_block:
+                self._refuse_blocked(app)
             return app
         if role is Role.OTHER and not permissions:
             raise AppNotFoundError
@@ -114,7 +152,7 @@ class Access:
         """The person who asked for a change of the app some time ago, if they may change it now.
 
         Raises:
-            ForbiddenError: they may not, or not any more.
+            ForbiddenError: they may not, or not any more; a BlockedError says why nobody may.
         """
         user = await self._users.find(username)
         if user is not None and user.is_active:
@@ -129,3 +167,8 @@ class Access:
     async def pushable(self, user: User) -> list[str]:
         """The names of the apps that the user owns or was granted to change."""
         return list(await self._grants.apps_of(user.id, "change"))
+
+    def _refuse_blocked(self, app: App) -> None:
+        remark = app.blocked if app.blocked is not None else self._standing.inactive(app.owner.id)
+        if remark is not None:
+            raise BlockedError(remark)

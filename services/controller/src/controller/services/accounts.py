@@ -12,6 +12,7 @@ from controller.domain.accounts import AccessToken, Account, Profile
 from controller.domain.errors import ObjectNotFoundError
 from controller.domain.page import Page
 from controller.repositories.accounts import DeletedToken, TokenRepository, UserRepository
+from controller.services.audit import AuditTrail
 from controller.uow import Uow
 
 TOKEN_PREFIX = "drycc_pat_"  # noqa: S105  lets secret scanners recognise what a client lost
@@ -27,6 +28,7 @@ class Accounts:
         self._uow = uow
         self._users = UserRepository(uow.session)
         self._tokens = TokenRepository(uow.session)
+        self._trail = AuditTrail(uow)
 
     async def find(self, user_id: int) -> Account | None:
         """The person of that number, if they were ever here."""
@@ -43,6 +45,23 @@ class Accounts:
             raise ObjectNotFoundError("User")
         return account
 
+    async def list_all(self, *, limit: int, offset: int) -> Page[Account]:
+        """A page of everybody, by name."""
+        items, total = await self._users.list_all(limit=limit, offset=offset)
+        return Page(tuple(items), total)
+
+    async def set_disabled(self, username: str, disabled: bool, *, actor: Account) -> Account:
+        """Shut a person out of this controller until they log in anew, or let them in again; who it was.
+
+        Raises:
+            ObjectNotFoundError: nobody is called so.
+        """
+        user = await self.get_by_name(username)
+        await self._users.set_disabled(user.id, self._uow.now() if disabled else None)
+        action = "user.disabled" if disabled else "user.enabled"
+        await self._trail.record(action, actor=actor.username, target=username)
+        return user
+
     async def store(self, profile: Profile, *, signed_in: bool, said_at: datetime | None = None) -> Account:
         """Take over what passport says of a person. `said_at`: news older than what is stored is dropped."""
         if said_at is not None:
@@ -58,7 +77,7 @@ class Accounts:
         """
         text = new_token()
         now = self._uow.now()
-        await self._tokens.insert(
+        uuid = await self._tokens.insert(
             {
                 "owner_id": owner.id,
                 "alias": alias[:MAX_ALIAS],
@@ -69,6 +88,8 @@ class Accounts:
                 "updated": now,
             }
         )
+        facts = {"alias": alias[:MAX_ALIAS]}
+        await self._trail.record("token.created", actor=owner.username, target=str(uuid), after=facts)
         return text
 
     async def list_tokens(self, owner: Account, *, limit: int, offset: int) -> Page[AccessToken]:
@@ -85,6 +106,7 @@ class Accounts:
         deleted = await self._tokens.delete(owner.id, uuid)
         if deleted is None:
             raise ObjectNotFoundError("Token")
+        await self._trail.record("token.deleted", actor=owner.username, target=str(uuid))
         return deleted
 
 

@@ -10,6 +10,7 @@ from controller.domain.apps import Actor, AppSettings
 from controller.domain.errors import NothingChangedError
 from controller.engine.port import NotSupportedError
 from controller.services.base import AppService
+from controller.services.ingress import Ingress
 from shared.logging import get_logger
 
 log = get_logger(__name__)
@@ -39,8 +40,13 @@ class AppSettingsService(AppService):
         if facts["autoscale"] and "autoscale" not in self._uow.engine.features:
             raise NotSupportedError("this engine cannot scale by itself: use `drycc pts scale`")
         after = await self._settings.add(locked, owner=actor, facts=facts, now=self._uow.now())
+        if after.routable != before.routable:
+            await Ingress(self._uow).set_routable(locked, routable=after.routable)
         await self._changed(locked)
-        log.info("app_settings_changed", app=app, actor=actor.username, changed=_changed_names(before, facts))
+        changed = _changed_names(before, facts)
+        old, new = ({name: getattr(each, name) for name in changed} for each in (before, after))
+        await self._record(locked, "settings.changed", actor=actor, before=old, after=new)
+        log.info("app_settings_changed", app=app, actor=actor.username, changed=changed)
         return after
 
 

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from uuid import UUID
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
 
-from controller.domain.audit import AuditEntry
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.domain.audit import AuditEntry, AuditFilter, Origin
 from controller.repositories.audit import AuditRepository
-from controller.uow import Uow
 from shared.db import uuid7
 from shared.events import AuditRecorded
+from shared.logging import current_request_id
+from shared.outbox import Outbox
+
+
+class Recording(Protocol):
+    """What of a unit of work the audit trail needs."""
+
+    @property
+    def session(self) -> AsyncSession: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def origin(self) -> Origin: ...
+    def now(self) -> datetime: ...
 
 
 class AuditTrail:
     """The audit trail, in the transaction of `uow`."""
 
-    def __init__(self, uow: Uow) -> None:
+    def __init__(self, uow: Recording) -> None:
         self._uow = uow
         self._rows = AuditRepository(uow.session)
 
@@ -31,8 +48,10 @@ class AuditTrail:
     ) -> None:
         """Note that `actor` did this. The caller takes the secrets out of `before` and `after`."""
         origin = self._uow.origin
+        if origin.request_id is None:  # messages bind theirs to the log only
+            origin = replace(origin, request_id=current_request_id())
         entry = AuditEntry(uuid7(), self._uow.now(), app, actor, action, target, origin, before, after)
-        await self._rows.add(entry)
+        self._rows.add(entry)
         await self._uow.outbox.add(
             AuditRecorded(
                 entry_id=entry.uuid,
@@ -48,14 +67,6 @@ class AuditTrail:
             )
         )
 
-    async def list(
-        self,
-        *,
-        app: str | None = None,
-        actor: str | None = None,
-        action: str | None = None,
-        before: UUID | None = None,
-        limit: int = 100,
-    ) -> Sequence[AuditEntry]:
-        """Entries, newest first, of one app or of all."""
-        return await self._rows.list(app=app, actor=actor, action=action, before=before, limit=limit)
+    async def list(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+        """The entries that are wanted, newest first."""
+        return await self._rows.list(wanted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from controller.domain.apps import Actor
-from controller.domain.builds import check_owner
+from controller.domain.audit import config_facts
+from controller.domain.builds import after_procfile, check_owner
 from controller.domain.configs import config_from_build
 from controller.domain.releases import Build, BuildRequest, Release
 from controller.domain.summaries import build_summary
@@ -34,6 +35,7 @@ class Builds(AppService):
         Raises:
             AppNotFoundError: no such app.
             InvalidInputError: it is another app's.
+            ConflictError: it lacks a Procfile, and the operator wants such builds refused.
             NotSupportedError: the engine cannot run it.
         """
         locked = await self._apps.lock(app)
@@ -43,6 +45,12 @@ class Builds(AppService):
         now = self._uow.now()
         settings = await self._settings.get(locked)
         base = await self._releases.newest(locked, usable=True)
+        request = after_procfile(
+            request,
+            base.build,
+            reject_missing=self._uow.policy.reject_missing_procfile,
+            remove_missing=self._uow.policy.remove_missing_procfile,
+        )
         build = await self._releases.add_build(locked, request, uuid=build_id or uuid7(), owner=actor, now=now)
         data = config_from_build(base.config.data, build)
         config = base.config
@@ -52,4 +60,8 @@ class Builds(AppService):
         bundle = await Releases(self._uow).publish(
             locked, settings, config=config, build=build, summary=summary, actor=actor
         )
+        before, after = config_facts(base.config.data, data)
+        facts = {"build": str(build.uuid), "image": build.image, "sha": build.sha, "stack": build.stack, **after}
+        target = f"v{bundle.release.version}"
+        await self._record(locked, "build.created", actor=actor, target=target, before=before or None, after=facts)
         return bundle.release

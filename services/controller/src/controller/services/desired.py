@@ -8,6 +8,8 @@ from uuid import UUID
 from controller.domain.apps import App
 from controller.domain.releases import ReleaseBundle, Rollout
 from controller.domain.render import AppState
+from controller.repositories.ingress import IngressRepository
+from controller.repositories.volumes import VolumeRepository
 from controller.repositories.whole import WholeAppRepository
 from controller.services.base import AppService
 from shared.events import AppDeleted
@@ -57,7 +59,9 @@ class Desired(AppService):
         if rollout is not None:
             versions.add(rollout.version)
         bundles = await self._releases.bundles(app, versions)
-        state = AppState(app, settings, targets, bundles)
+        volumes = await VolumeRepository(self._uow.session, self._uow.cipher).list_all(app)
+        ingress = await IngressRepository(self._uow.session, self._uow.cipher).read_with_keys(app)
+        state = AppState(app, settings, targets, bundles, volumes=volumes, ingress=ingress)
         return Snapshot(state, rollout, None if rollout is None else bundles[rollout.version])
 
     async def lock_same(self, snapshot: Snapshot) -> bool:

@@ -10,6 +10,7 @@ from controller.domain.accounts import Account, Key
 from controller.domain.errors import InvalidFieldsError, ObjectNotFoundError
 from controller.domain.page import Page
 from controller.repositories.accounts import KeyRepository
+from controller.services.audit import AuditTrail
 from controller.uow import Uow
 from shared.db import uuid7
 
@@ -26,6 +27,7 @@ class Keys:
     def __init__(self, uow: Uow) -> None:
         self._uow = uow
         self._keys = KeyRepository(uow.session)
+        self._trail = AuditTrail(uow)
 
     async def add(self, owner: Account, *, name: str, public: str) -> Key:
         """Store a public key; the names of a person's keys differ, and no two people have the same key.
@@ -48,6 +50,7 @@ class Keys:
         }
         if await self._keys.insert(values) is None:
             raise await self._refusal(owner, name, sha256)
+        await self._trail.record("key.added", actor=owner.username, target=name, after={"fingerprint": sha256})
         return key
 
     async def _refusal(self, owner: Account, name: str, sha256: str) -> InvalidFieldsError:
@@ -84,6 +87,7 @@ class Keys:
         """
         if not await self._keys.delete(owner.id, name):
             raise ObjectNotFoundError("Key")
+        await self._trail.record("key.deleted", actor=owner.username, target=name)
 
     async def owner_of(self, fingerprint: str) -> Account:
         """Who may sign in with the key of that fingerprint, `SHA256:...` or MD5 in colon form.

@@ -10,9 +10,11 @@ from uuid import uuid4
 from controller.domain.apps import Actor
 from controller.domain.builds import ptypes_of
 from controller.domain.names import RUN
-from controller.domain.releases import ProcessTarget, ReleaseBundle
+from controller.domain.plans import LimitPlan
+from controller.domain.releases import ProcessTarget
 from controller.domain.render import render_process
 from controller.domain.spec import AppObservation, ProcessSpec
+from controller.repositories.volumes import VolumeRepository
 from controller.services.base import AppService
 from shared.errors import InvalidInputError
 from shared.logging import get_logger
@@ -31,6 +33,15 @@ class PtypeView:
     up_to_date: int
     garbage: bool
     started: datetime
+
+
+@dataclass(frozen=True)
+class PtypeDetail:
+    """What a process type runs, the plan that limits it, and its probes as they are configured."""
+
+    spec: ProcessSpec
+    plan: LimitPlan
+    healthcheck: Mapping[str, Mapping[str, object]]
 
 
 class Processes(AppService):
@@ -58,6 +69,9 @@ class Processes(AppService):
         if changed:
             await self._processes.put(locked, *changed, now=now)
             await self._changed(locked)
+            before = {each.ptype: targets[each.ptype].replicas for each in changed if each.ptype in targets}
+            after = {each.ptype: each.replicas for each in changed}
+            await self._record(locked, "processes.scaled", actor=actor, before=before, after=after)
         log.info("scaled", app=app, actor=actor.username, counts=wanted)
 
     async def restart(self, app: str, ptypes: Sequence[str] = (), *, actor: Actor) -> None:
@@ -77,6 +91,7 @@ class Processes(AppService):
         if chosen:
             await self._processes.put(locked, *chosen, now=self._uow.now())
             await self._changed(locked)
+            await self._record(locked, "processes.restarted", actor=actor, target=_names(chosen))
         log.info("restarted", app=app, actor=actor.username, ptypes=[target.ptype for target in chosen])
 
     async def clean(self, app: str, ptypes: Sequence[str], *, actor: Actor) -> None:
@@ -97,7 +112,21 @@ class Processes(AppService):
         if len(kept) < len(targets):
             await self._processes.replace(locked, kept, now=self._uow.now())
             await self._changed(locked)
+            gone = [target for name, target in targets.items() if name not in kept]
+            await self._record(locked, "processes.cleaned", actor=actor, target=_names(gone))
         log.info("cleaned", app=app, actor=actor.username, ptypes=sorted(set(targets) - set(kept)))
+
+    async def note_stop(self, app: str, instances: Sequence[str], *, actor: Actor) -> None:
+        """Note that somebody ends these instances."""
+        found = await self._apps.get(app)
+        for instance in instances:
+            await self._record(found, "instance.stopped", actor=actor, target=instance)
+
+    async def note_exec(self, app: str, instance: str, command: Sequence[str], *, actor: Actor) -> None:
+        """Note that somebody runs a command beside an instance; only its name, as arguments may be secret."""
+        found = await self._apps.get(app)
+        after = {"command": command[0]}
+        await self._record(found, "instance.entered", actor=actor, target=instance, after=after)
 
     async def list_ptypes(self, app: str, observation: AppObservation) -> list[PtypeView]:
         """The deployed process types, newest first, with what the engine sees of them."""
@@ -111,21 +140,32 @@ class Processes(AppService):
         ]
         return sorted(views, key=lambda view: view.started, reverse=True)
 
-    async def spec(self, app: str, ptype: str) -> ProcessSpec | None:
-        """What that process type should run now; None when it is not deployed."""
+    async def spec(self, app: str, ptype: str, *, release: int | None = None) -> ProcessSpec | None:
+        """What that process type should run now, or what instances of another release run; None when it is not
+        deployed."""
+        detail = await self.describe(app, ptype, release=release)
+        return None if detail is None else detail.spec
+
+    async def describe(self, app: str, ptype: str, *, release: int | None = None) -> PtypeDetail | None:
+        """The same with what its release configures."""
         found = await self._apps.get(app)
         targets = {target.ptype: target for target in await self._processes.list(found)}
         target = targets.get(ptype)
         if target is None or target.release is None:
             return None
-        bundle = await self._releases.get(found, target.release)
-        return None if bundle.build is None else self._render(found.name, bundle, target)
-
-    def _render(self, app: str, bundle: ReleaseBundle, target: ProcessTarget) -> ProcessSpec | None:
-        if bundle.build is None:
+        bundle = await self._releases.find(found, release or target.release)
+        if bundle is None or bundle.build is None:
             return None
-        process = render_process(app, bundle, bundle.build, target.ptype, self._uow.policy)
-        return replace(process, replicas=target.replicas, restart_token=target.restart_token)
+        volumes = await VolumeRepository(self._uow.session, self._uow.cipher).list_all(found)
+        policy = self._uow.policy
+        process = render_process(found.name, bundle, bundle.build, target.ptype, policy, volumes=volumes)
+        spec = replace(process, replicas=target.replicas, restart_token=target.restart_token)
+        healthcheck = bundle.config.data.healthcheck.get(ptype, {})
+        return PtypeDetail(spec, policy.catalog.plan_of(spec.plan), healthcheck)
+
+
+def _names(targets: Sequence[ProcessTarget]) -> str:
+    return ",".join(sorted(target.ptype for target in targets))
 
 
 def _counts(counts: Mapping[str, object], *, most: int) -> dict[str, int]:

@@ -65,6 +65,9 @@ class Releases(AppService):
         everything = again or not settings.autodeploy
         await Rollouts(self._uow).begin(locked, bundle, ptypes=wanted, everything=everything, replace=again)
         await self._changed(locked)
+        wish = {"ptypes": list(wanted), "force": force}
+        target = f"v{bundle.release.version}"
+        await self._record(locked, "release.deploy_requested", actor=actor, target=target, after=wish)
         log.info("deploy_requested", app=app, version=bundle.release.version, actor=actor.username)
 
     async def roll_back(
@@ -96,6 +99,14 @@ class Releases(AppService):
             wanted=wanted,
             forced=True,
         )
+        await self._record(
+            locked,
+            "release.rolled_back",
+            actor=actor,
+            target=f"v{bundle.release.version}",
+            before={"release": f"v{current.release.version}"},
+            after={"release": f"v{number}", "ptypes": list(wanted)},
+        )
         return bundle.release
 
     async def publish(
@@ -109,18 +120,22 @@ class Releases(AppService):
         actor: Actor,
         wanted: Sequence[str] | None = None,
         forced: bool = False,
+        base: ReleaseBundle | None = None,
     ) -> ReleaseBundle:
         """Make the next release of a locked app and, with autodeploy or when `forced`, roll it out.
 
-        `wanted` are the process types to deploy, all of the build's by default.
+        `wanted` are the process types to deploy, all of the build's by default. `base` is the release that this one
+        was made from, if the caller has it at hand.
 
         Raises:
             NotSupportedError: the engine cannot run it.
         """
-        now = self._uow.now()
-        bundle = await self._releases.add(app, config=config, build=build, owner=actor, summary=summary, now=now)
-        self._check(app, bundle)
         deploys = build is not None and (forced or settings.autodeploy)
+        ptypes = (ptypes_of(build) if wanted is None else wanted) if deploys else ()
+        bundle = await self._releases.add(
+            app, config=config, build=build, owner=actor, summary=summary, now=self._uow.now(), ptypes=ptypes
+        )
+        self._check(app, bundle)
         await self._uow.outbox.add(
             ReleaseCreated(
                 app=app.name,
@@ -133,8 +148,7 @@ class Releases(AppService):
             )
         )
         if deploys:
-            ptypes = ptypes_of(build) if wanted is None else wanted
-            await Rollouts(self._uow).begin(app, bundle, ptypes=ptypes, everything=forced)
+            await Rollouts(self._uow).begin(app, bundle, ptypes=ptypes, everything=forced, base=base)
             await self._changed(app)
         log.info("release_created", app=app.name, version=bundle.release.version, actor=actor.username)
         return bundle

@@ -6,18 +6,21 @@ once it has made sure under the lock that nothing has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from controller.domain.apps import App
 from controller.domain.builds import ReleaseJob, ptypes_of, release_jobs
+from controller.domain.config_values import DEFAULT_PORT
 from controller.domain.names import WEB
 from controller.domain.releases import Landing, ProcessTarget, ReleaseBundle, Rollout, RolloutState
 from controller.domain.render import AppState, deploy_budget, render_process
 from controller.domain.rollouts import (
     condition,
+    failure_line,
     merge_targets,
     moving_ptypes,
     rollback_targets,
@@ -25,6 +28,7 @@ from controller.domain.rollouts import (
 )
 from controller.domain.spec import Failure
 from controller.services.base import AppService
+from controller.services.ingress import Ingress
 from shared.db import uuid7
 from shared.events import ReleaseDeployed, ReleaseFailed, ReleaseProgress
 
@@ -36,22 +40,31 @@ class Rollouts(AppService):
     """Moves rollouts from one state to the next; the states are told in `domain.releases.RolloutState`."""
 
     async def begin(
-        self, app: App, bundle: ReleaseBundle, *, ptypes: Sequence[str], everything: bool, replace: bool = False
+        self,
+        app: App,
+        bundle: ReleaseBundle,
+        *,
+        ptypes: Sequence[str],
+        everything: bool,
+        replace: bool = False,
+        base: ReleaseBundle | None = None,
     ) -> None:
         """Start to bring `ptypes` to a release that has a build; a rollout under way is superseded.
 
         `everything` moves them all, otherwise those that changed; `replace` gives even unchanged ones new instances.
+        `base` is the release that this one was made from, which is often what runs and so need not be read again.
         """
         now = self._uow.now()
         active = await self._rollouts.active(app)
         targets = {target.ptype: target for target in await self._processes.list(app)}
-        running = await self._running(app, targets)
+        running = await self._running(app, targets, known=base)
         moving = moving_ptypes(
             bundle,
             ptypes,
             running=running,
             carried=active.ptypes if active else (),
             everything=everything,
+            catalog=self._uow.policy.catalog,
         )
         rollout = Rollout(
             uuid=uuid7(),
@@ -68,11 +81,14 @@ class Rollouts(AppService):
             created=now,
         )
         if active is not None:
-            await self._supersede(app, active, by=bundle)
+            await self._supersede(app, active, by=bundle, known=base)
         await self._releases.mark_deployed(bundle.release, ptypes)
-        await self._rollouts.add(app, rollout)
-        if not jobs_of(bundle, rollout):
-            await self._roll(app, targets.values(), rollout, bundle)
+        if jobs_of(bundle, rollout):
+            await self._rollouts.add(app, rollout)
+            return
+        deadline = now + self._budget(rollout, bundle)
+        await self._rollouts.add(app, dataclasses.replace(rollout, state=RolloutState.ROLLING, deadline_at=deadline))
+        await self._roll(app, targets.values(), rollout, bundle)
 
     async def start_job(self, rollout: Rollout, bundle: ReleaseBundle, job: ReleaseJob) -> None:
         """The job of this step is about to run: give it its deadline and say so."""
@@ -85,8 +101,10 @@ class Rollouts(AppService):
         """The job of this step ended well: on to the next one, or to rolling."""
         step = rollout.step + 1
         last = step >= len(jobs_of(bundle, rollout))
-        phase = RolloutState.RELEASE_PHASE if last else RolloutState.PENDING
-        await self._rollouts.change(rollout, now=self._uow.now(), step=step, state=phase.value, deadline_at=None)
+        now = self._uow.now()
+        phase = RolloutState.ROLLING if last else RolloutState.PENDING
+        deadline = now + self._budget(rollout, bundle) if last else None
+        await self._rollouts.change(rollout, now=now, step=step, state=phase.value, deadline_at=deadline)
         if last:
             await self._roll(state.app, state.targets, rollout, bundle)
 
@@ -127,7 +145,7 @@ class Rollouts(AppService):
         back = await self._roll_back(state, rollout, now) if state.settings.autorollback else None
         await self._rollouts.finish(rollout, RolloutState.FAILED, now=now, failure=failure)
         record = condition("crashed", rollout, now, failure=failure, rolled_back_to=back)
-        await self._releases.record(bundle.release, record, now=now, failed=True)
+        await self._releases.record(bundle.release, record, now=now, failed=True, exception=failure_line(failure))
         event = ReleaseFailed(**_about(bundle), **_reason(failure), rolled_back_to=back)
         await self._uow.outbox.add(event)
 
@@ -141,13 +159,18 @@ class Rollouts(AppService):
         failure = Failure("app-deleted", "", f"{app.name} was destroyed before the release was rolled out")
         await self._uow.outbox.add(ReleaseFailed(**_about(bundle), **_reason(failure)))
 
-    async def _roll(self, app: App, targets: Iterable[ProcessTarget], rollout: Rollout, bundle: ReleaseBundle) -> None:
+    async def _roll(
+        self, app: App, targets: Collection[ProcessTarget], rollout: Rollout, bundle: ReleaseBundle
+    ) -> None:
         """Write the release into the process rows: from here on the engine converges to it."""
         now = self._uow.now()
         merged = merge_targets(targets, rollout, ptypes_of(bundle.build), now)
-        await self._processes.replace(app, merged, now=now)
-        deadline = now + self._budget(rollout, bundle)
-        await self._rollouts.change(rollout, now=now, state=RolloutState.ROLLING.value, deadline_at=deadline)
+        if {target.ptype for target in targets} <= set(merged):
+            await self._processes.put(app, *merged.values(), now=now)
+        else:
+            await self._processes.replace(app, merged, now=now)
+        if WEB in rollout.ptypes:
+            await self._lead_to_web(app, bundle)
         started = [ptype for ptype in rollout.ptypes if merged[ptype].replicas]
         if started:
             await self._say(bundle, f"rolling out {', '.join(started)}")
@@ -161,19 +184,23 @@ class Rollouts(AppService):
         processes = [render_process(rollout.app, bundle, bundle.build, ptype, policy) for ptype in rollout.ptypes]
         return max((deploy_budget(process, policy) for process in processes), default=policy.deploy_timeout)
 
-    async def _running(self, app: App, targets: Mapping[str, ProcessTarget]) -> dict[str, ReleaseBundle | None]:
+    async def _running(
+        self, app: App, targets: Mapping[str, ProcessTarget], *, known: ReleaseBundle | None
+    ) -> dict[str, ReleaseBundle | None]:
         versions = {target.release for target in targets.values() if target.release is not None}
-        bundles = await self._releases.bundles(app, versions)
+        at_hand = {} if known is None else {known.release.version: known}
+        bundles = at_hand | await self._releases.bundles(app, versions - set(at_hand))
         return {
             ptype: None if target.release is None else bundles.get(target.release) for ptype, target in targets.items()
         }
 
-    async def _supersede(self, app: App, old: Rollout, *, by: ReleaseBundle) -> None:
+    async def _supersede(self, app: App, old: Rollout, *, by: ReleaseBundle, known: ReleaseBundle | None) -> None:
         now = self._uow.now()
         await self._rollouts.finish(old, RolloutState.SUPERSEDED, now=now)
         if old.version == by.release.version:
             return
-        bundle = await self._releases.get(app, old.version)
+        is_known = known is not None and known.release.version == old.version
+        bundle = known if known is not None and is_known else await self._releases.get(app, old.version)
         record = superseded_condition(old, by.release.version, now)
         await self._releases.record(bundle.release, record, now=now)
         if bundle.release.build == by.release.build:
@@ -201,8 +228,17 @@ class Rollouts(AppService):
             if landing is not None:
                 targets[ptype] = ProcessTarget(ptype, old.replicas, landing.release, landing.restart_token, old.created)
         await self._processes.replace(state.app, targets, now=now)
+        web = goals.get(WEB)
+        if web is not None:
+            await self._lead_to_web(state.app, next(old for old in good if old.release.version == web.release))
         await self._changed(state.app)
         return max(landing.release for landing in goals.values() if landing is not None)
+
+    async def _lead_to_web(self, app: App, bundle: ReleaseBundle) -> None:
+        """Have the app's service of `web` lead to the port that this release listens on."""
+        if bundle.build is not None:
+            web = render_process(app.name, bundle, bundle.build, WEB, self._uow.policy)
+            await Ingress(self._uow).follow_web(app, web.port or DEFAULT_PORT)
 
     async def _say(self, bundle: ReleaseBundle, message: str) -> None:
         await self._uow.outbox.add(ReleaseProgress(**_about(bundle), message=message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from passport.api.deps import PersonDep, both
+from passport.api.deps import ContextDep, PersonDep, both
 from passport.domain.claims import account_fields
 
 router = APIRouter()
@@ -20,6 +20,6 @@ async def info(person: PersonDep) -> Response:
 
 
 @both(router, "/settings", "GET")
-async def settings() -> Response:
-    """What the sign-in pages may offer: there are no legal texts, and administrators create the accounts."""
-    return JSONResponse({"legal": False, "registration_enabled": False})
+async def settings(context: ContextDep) -> Response:
+    """What the sign-in pages may offer; there are no legal texts."""
+    return JSONResponse({"legal": False, "registration_enabled": context.settings.is_registration_open})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from passport.api.deps import BrowserDep, ContextDep, both, peer_address, session_cookie, session_secret
 from passport.api.forms import check_form, form_binding, form_cookie, read_form, seal_form, set_cookie
-from passport.api.oauth import AUTHORIZE
+from passport.api.registration import REGISTRATION
 from passport.api.rendering import error_page, page, stylesheet
+from passport.api.targets import form_targets
 from passport.context import Context
 from passport.domain.errors import (
     FormRefusedError,
@@ -119,21 +120,12 @@ async def _login_page(
     response = page(
         "login",
         status=status,
-        form_targets=await _form_targets(context, target),
+        form_targets=await form_targets(context, target),
         form_token=seal_form(context, binding),
         next=target,
         username=username,
         error=error,
+        registration=f"{REGISTRATION}?{urlencode({'next': target})}" if context.settings.is_registration_open else None,
     )
     set_cookie(response, context, form_cookie(context), binding)
     return response
-
-
-async def _form_targets(context: Context, target: str) -> tuple[str, ...]:
-    """Where a login may lead beyond us: to the client that asked for it."""
-    parts = urlsplit(target)
-    client_ids = parse_qs(parts.query).get("client_id", [])
-    if parts.path.rstrip("/") != AUTHORIZE.rstrip("/") or len(client_ids) != 1:
-        return ()
-    client = await context.provider.find_client(client_ids[0])
-    return client.redirect_uris if client else ()

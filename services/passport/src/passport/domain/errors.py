@@ -30,6 +30,17 @@ class AccountNotFoundError(SuiteError):
     title = "No such account"
 
 
+class RegistrationClosedError(ForbiddenError):
+    """People cannot make accounts of their own here."""
+
+    code = "registration-closed"
+    title = "There is no registration"
+
+    def __init__(self, mode: str) -> None:
+        who = "Administrators make the accounts: ask one of them." if mode == "admin_only" else "It is switched off."
+        super().__init__(who)
+
+
 class InvalidCredentialsError(UnauthenticatedError):
     """Unknown user, wrong password or inactive account: the same for all of them, so that nothing is disclosed."""
 

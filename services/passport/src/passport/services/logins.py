@@ -8,6 +8,7 @@ from typing import Final
 from passport.domain.accounts import PASSWORD_MAX, USERNAME_MAX, Account, BrowserSession
 from passport.domain.errors import InvalidCredentialsError, TooManyAttemptsError
 from passport.domain.secrets import digest, new_secret
+from passport.domain.throttle import address_group
 from passport.repositories.accounts import Accounts, Sessions
 from passport.services.passwords import Passwords
 from passport.services.throttle import Throttle
@@ -54,6 +55,14 @@ class Logins:
         account = await self._check(username, password, address)
         await self._throttle.give_back(username=username, address=address)
         return account
+
+    async def count_registration(self, *, address: str | None) -> None:
+        """Count a new account from that address, as the failure of an account that no username can be.
+
+        Raises:
+            TooManyAttemptsError: too many were made from there.
+        """
+        await self._throttle.take(username=f"registration from {address_group(address or '')}", address=address)
 
     async def sign_in(self, account: Account, *, replaces: str | None) -> str:
         """Begin a browser session and return its secret; one that the browser had before ends."""

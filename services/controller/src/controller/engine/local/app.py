@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
-from controller.domain.spec import AppObservation, AppSpec, InstanceState
+from controller.domain.spec import AppObservation, AppSpec, Failure, InstanceState
 from controller.engine.local.edge import Edge
 from controller.engine.local.group import ProcessGroup
 from controller.engine.local.instance import Instance
@@ -23,17 +22,18 @@ class LocalApp:
         self._changed = changed
         self._told: AppObservation | None = None
         self._groups: dict[str, ProcessGroup] = {}
-        self._routed: frozenset[str] = frozenset()
 
     @property
     def groups(self) -> list[ProcessGroup]:
         """All groups, those on their way out included."""
         return list(self._groups.values())
 
-    def apply(self, spec: AppSpec) -> None:
-        """From now on, work towards this."""
-        self._routed = frozenset(route.ptype for route in spec.routes)
-        self._edge.set_routes(self._name, {route.host: route.ptype for route in spec.routes})
+    async def apply(self, spec: AppSpec) -> None:
+        """From now on, work towards this; its routes are set when this returns.
+
+        Raises:
+            NotSupportedError: the edge cannot route such a host.
+        """
         for process in spec.processes:
             if group := self._groups.get(process.ptype):
                 group.want(process)
@@ -45,6 +45,8 @@ class LocalApp:
         for ptype, group in self._groups.items():
             if ptype not in wanted:
                 group.remove()
+        # Last, because nothing may come between the check of the caller and the changes above.
+        await self._edge.set_routes(self._name, {route.host: route.ptype for route in spec.routes})
         self.look()
 
     def look(self) -> None:
@@ -55,15 +57,15 @@ class LocalApp:
             self._changed()
 
     def observe(self, jobs: list[InstanceState]) -> AppObservation:
-        """What is there now. A routed type is settled only when the edge goes by it, too."""
-        states = []
-        for group in self._groups.values():
-            state = group.state
-            if not group.is_removed:
-                waits = state.ptype in self._routed and not self._edge.is_current
-                states.append(replace(state, settled=state.settled and not waits))
+        """What is there now."""
+        states = [group.state for group in self._groups.values() if not group.is_removed]
         instances = [instance for group in self._groups.values() for instance in group.instances]
         return AppObservation(self._name, tuple(states), (*instances, *jobs))
+
+    async def explain(self, ptype: str) -> Failure | None:
+        """Why the newest instance of that type is not ready."""
+        group = self._groups.get(ptype)
+        return None if group is None else await group.explain()
 
     def find(self, name: str) -> tuple[ProcessGroup, Instance] | None:
         """The instance of that name and its group."""
@@ -74,9 +76,9 @@ class LocalApp:
 
     async def remove(self) -> None:
         """Take routes and processes away; returns when they are gone."""
-        self._edge.set_routes(self._name, {})
         for group in self._groups.values():
             group.remove()
+        await self._edge.set_routes(self._name, {})
         await asyncio.gather(*(group.wait_gone() for group in self._groups.values()))
         await asyncio.gather(*(group.halt() for group in self._groups.values()))
         self._groups.clear()

@@ -58,6 +58,7 @@ class Attempt:
         self._became_ready = became_ready
         self._verdict: probes.Verdict | None = None
         self._was_ready = False
+        self._began = asyncio.get_running_loop().time()
         self.child: Child | None = None
         self.launch: Launch | None = None
 
@@ -83,6 +84,13 @@ class Attempt:
         """End whatever is left of it. An end of its own accord leaves children little time."""
         if self.child is not None:
             await self.child.stop(grace if self._around.stop.done() else min(grace, _LEFTOVER_GRACE))
+
+    async def explain(self) -> Failure | None:
+        """Why it is not ready so far; None before it was started and once it is ready."""
+        if self.child is None or self._was_ready:
+            return None
+        waited = asyncio.get_running_loop().time() - self._began
+        return await self._deadline_failure(self.child, timedelta(seconds=waited))
 
     async def _start(self) -> Child:
         around = self._around

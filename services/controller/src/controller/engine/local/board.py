@@ -66,12 +66,13 @@ class JobBoard:
     def halt(self) -> list[asyncio.Task[None]]:
         """Order all to end soon; gives the tasks that end by themselves then."""
         for job in self._jobs.values():
-            job.stop(self._machine.config.close_grace)
+            job.halt(self._machine.config.close_grace)
         return [task for task in self._tasks.values() if not task.done()]
 
     def _forget_old(self) -> None:
         now = datetime.now(UTC)
         for key, job in list(self._jobs.items()):
-            if job.ended_at is not None and now - job.ended_at > job.spec.ttl:
+            ended_at = job.state.ended_at
+            if ended_at is not None and now - ended_at > job.spec.ttl:
                 del self._jobs[key]
                 self._tasks.pop(key, None)

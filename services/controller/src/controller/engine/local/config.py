@@ -19,18 +19,16 @@ MEBIBYTE = 1024 * 1024
 class LocalEngineConfig:
     """Where the engine finds and puts things.
 
-    `mark` is the home's id. `run_dir` holds the edge's small state files. Without `caddy_admin_socket` there is no
-    edge: processes run, nothing routes to them. `edge_host` and `edge_port` are where Caddy listens for HTTP.
-    A route whose host has no dot stands for `<host>.<app_domain>`.
+    `mark` is the home's id. `run_dir` holds short-lived files. `edge_dir` holds the files by which the edge finds the
+    instances; without it there is no edge: processes run, nothing routes to them. A route whose host has no dot stands
+    for `<host>.<app_domain>`.
     """
 
     mark: str
     workspaces: Path
     logs: Path
     run_dir: Path
-    caddy_admin_socket: Path | None = None
-    edge_host: str = "127.0.0.1"
-    edge_port: int = 8000
+    edge_dir: Path | None = None
     app_domain: str = "localhost"
     log_max_bytes: int = 10 * MEBIBYTE
     log_backups: int = 3
@@ -42,4 +40,3 @@ class LocalEngineConfig:
     close_grace: timedelta = timedelta(seconds=1.8)
     backoff_base: timedelta = timedelta(milliseconds=500)
     backoff_cap: timedelta = timedelta(seconds=60)
-    edge_poll: timedelta = timedelta(seconds=2)

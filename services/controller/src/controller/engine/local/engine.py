@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from controller.domain.spec import AppObservation, AppSpec, JobSpec, JobState, ProcessSpec
+from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_storage import VolumeSpec
 from controller.engine.local.app import LocalApp
 from controller.engine.local.board import JobBoard
 from controller.engine.local.census import send
@@ -37,7 +38,7 @@ class LocalEngine:
     def __init__(self, config: LocalEngineConfig) -> None:
         self._config = config
         self._machine = Machine.of(config)
-        self._edge = Edge(config, confirmed=self._look_at_all)
+        self._edge = Edge(config)
         self._watchers = Watchers()
         self._apps: dict[str, LocalApp] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
@@ -53,6 +54,14 @@ class LocalEngine:
         """Nothing: the edge is not the app's own."""
         del app
         return NetworkObservation()
+
+    async def check_volume(self, app: str, volume: VolumeSpec) -> None:
+        """There are no volumes here.
+
+        Raises:
+            NotSupportedError: always.
+        """
+        raise NotSupportedError(f"{app} cannot have the volume {volume.name}: this engine has no volumes")
 
     async def files(self, app: str, volume: str) -> FileStore:
         """There are no volumes here.
@@ -81,7 +90,6 @@ class LocalEngine:
         await asyncio.gather(*(session.close() for session in self._sessions))
         await self._finish(tasks)
         self._watchers.close()
-        await self._edge.close()
         await self._machine.logs.close()
         await self._machine.limits.close()
 
@@ -100,7 +108,7 @@ class LocalEngine:
             self._apps[spec.app] = LocalApp(
                 self._machine, self._edge, spec.app, changed=lambda: self._watchers.changed(spec.app)
             )
-        self._apps[spec.app].apply(spec)
+        await self._apps[spec.app].apply(spec)
 
     async def remove(self, app: str) -> None:
         """Processes, routes, one-offs and logs of the app are gone when this returns.
@@ -128,6 +136,11 @@ class LocalEngine:
             return known.observe(jobs)
         return AppObservation(app, (), tuple(jobs))
 
+    async def explain(self, app: str, ptype: str) -> Failure | None:
+        """Why the newest instance of that type is not ready."""
+        known = self._apps.get(app)
+        return None if known is None else await known.explain(ptype)
+
     async def run(self, job: JobSpec) -> None:
         """Start a one-off; one of this name that exists is left as it is."""
         self.check(job.process)
@@ -136,6 +149,11 @@ class LocalEngine:
     async def job(self, app: str, name: str) -> JobState | None:
         """Where that one-off stands."""
         return await self._jobs.find(app, name)
+
+    async def stop_job(self, app: str, name: str) -> None:
+        """End a one-off that runs."""
+        if job := self._jobs.get(app, name):
+            job.stop()
 
     async def logs(self, app: str, *, instance: str | None, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """Output of one instance as it was written, or of all merged, each line with its time and origin.
@@ -174,6 +192,10 @@ class LocalEngine:
         elif job := self._jobs.get(app, instance):
             job.stop()
 
+    def has_machine(self, tags: Mapping[str, str]) -> bool:
+        """The one machine has no labels."""
+        return not tags
+
     def check(self, process: ProcessSpec) -> None:
         """Refuse container images where no tool for them is installed.
 
@@ -186,11 +208,6 @@ class LocalEngine:
                 "container images need docker, podman or buildah on this machine, and none is installed; "
                 "push an app with a Procfile, which needs none"
             )
-
-    def _look_at_all(self) -> None:
-        """What is routed may be settled now."""
-        for app in self._apps.values():
-            app.look()
 
     def _running(self, app: str, instance: str) -> tuple[Launch, Child] | None:
         if (known := self._apps.get(app)) and (found := known.find(instance)):

@@ -78,6 +78,12 @@ class ProcessGroup:
         """Where its ready instances take connections."""
         return [instance.endpoint.address for instance in self._live() if instance.endpoint and instance.is_ready]
 
+    async def explain(self) -> Failure | None:
+        """Why the newest instance that is wanted now is not ready; None when it is, or when there is none."""
+        current = [instance for instance in self._live() if instance.fingerprint == self._spec.fingerprint]
+        late = [instance for instance in current if not instance.is_ready]
+        return self._failure or (await late[-1].explain() if late else None)
+
     def find(self, name: str) -> Instance | None:
         """The instance of that name."""
         return next((instance for instance in self._tasks if instance.name == name), None)

@@ -88,6 +88,12 @@ class Instance:
             return None
         return attempt.launch, attempt.child
 
+    async def explain(self) -> Failure | None:
+        """Why it is not ready: how it ended before, or what can be seen of it now."""
+        if self.failure is not None or self._attempt is None:
+            return self.failure
+        return await self._attempt.explain()
+
     async def run(self) -> None:
         """Start it again and again until `stop` is called; nothing of it is left when this returns."""
         writer = await self._machine.logs.app(self._app).writer(self.name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,7 +25,16 @@ from shared.logging import get_logger
 log = get_logger(__name__)
 
 RUN = "run"
+CUT_OFF = "ended when the platform stopped"
 _PHASES = frozenset(get_args(JobPhase))
+
+
+class _End(Enum):
+    """How it came to its end: of its own accord, by order, or because its time was up."""
+
+    OWN = auto()
+    STOPPED = auto()
+    LATE = auto()
 
 
 class Job:
@@ -38,7 +48,7 @@ class Job:
         self._child: Child | None = None
         self._launch: Launch | None = None
         self._started_at: datetime | None = None
-        self.ended_at: datetime | None = None
+        self._why_stopped: tuple[str, str] | None = None
         self.spec = spec
         self.state = JobState(spec.name, "starting")
 
@@ -62,11 +72,18 @@ class Job:
         """The process and how it was started."""
         return (self._launch, self._child) if self._launch and self._child else None
 
-    def stop(self, grace: timedelta | None = None) -> None:
-        """End it before its time."""
-        if grace is not None:
-            self._grace = min(self._grace, grace)
+    def stop(self) -> None:
+        """End it before its time, as somebody asked for."""
+        self._end_early("stopped", "stopped before its end")
+
+    def halt(self, grace: timedelta) -> None:
+        """End it because the platform ends."""
+        self._grace = min(self._grace, grace)
+        self._end_early("platform-stopped", CUT_OFF)
+
+    def _end_early(self, reason: str, text: str) -> None:
         if not self._stop.done():
+            self._why_stopped = (reason, text)
             self._stop.set_result(None)
 
     async def run(self) -> None:
@@ -76,7 +93,6 @@ class Job:
             await self._record(JobState(self.spec.name, "starting"))
             await self._record(await self._run_on_port(writer))
         finally:
-            self.ended_at = datetime.now(UTC)
             await writer.close()
             self._changed()
 
@@ -107,13 +123,13 @@ class Job:
             return self._failed(None, exc.code, (*writer.last_lines, exc.message))
         self._started_at = datetime.now(UTC)
         await self._record(JobState(self.spec.name, "up"))
-        in_time = await self._wait(child)
+        end = await self._wait(child)
         await child.stop(self._grace)
         self._child = None
-        return self._outcome(child, writer.last_lines, in_time=in_time)
+        return self._outcome(child, writer.last_lines, end)
 
-    async def _wait(self, child: Child) -> bool:
-        """Until it ends or is to end; False when its time is up."""
+    async def _wait(self, child: Child) -> _End:
+        """Until it ends, is to end, or its time is up."""
         ended = asyncio.create_task(child.wait(), name=f"wait {self.spec.name}")
         try:
             waiting: set[asyncio.Future[Any]] = {ended, self._stop}
@@ -124,11 +140,16 @@ class Job:
             )
         finally:
             await cancel(ended)
-        return bool(done)
+        if not done:
+            return _End.LATE
+        return _End.OWN if ended in done else _End.STOPPED
 
-    def _outcome(self, child: Child, lines: tuple[str, ...], *, in_time: bool) -> JobState:
+    def _outcome(self, child: Child, lines: tuple[str, ...], end: _End) -> JobState:
         code = exit_code(child.exit_status)
-        if not in_time:
+        if end is _End.STOPPED and self._why_stopped is not None:
+            reason, text = self._why_stopped
+            return self._failed(code, reason, (*lines, text))
+        if end is _End.LATE:
             seconds = f"{self.spec.timeout.total_seconds():g} s"
             return self._failed(code, "deadline-exceeded", (*lines, f"killed: it ran longer than {seconds}"))
         if code == 0:
@@ -146,6 +167,8 @@ class Job:
         return JobState(self.spec.name, "crashed", code, reason, lines)
 
     async def _record(self, state: JobState) -> None:
+        ended_at = datetime.now(UTC) if state.finished else None
+        state = replace(state, started_at=self._started_at, ended_at=ended_at)
         # Kept before it is told, so that nobody has heard of an outcome that a restart forgets.
         path = record_path(self._machine.config.logs, self.spec.app, self.spec.name)
         await asyncio.to_thread(_write_record, path, state)
@@ -164,19 +187,31 @@ def read_record(path: Path) -> JobState | None:
         facts = json.loads(path.read_text())
         if facts["state"] not in _PHASES:
             return None
-        state = JobState(facts["name"], facts["state"], facts["exit_code"], facts["reason"], tuple(facts["log"]))
+        state = JobState(
+            facts["name"],
+            facts["state"],
+            facts["exit_code"],
+            facts["reason"],
+            tuple(facts["log"]),
+            _moment(facts.get("started_at")),
+            _moment(facts.get("ended_at")),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if state.finished:
         return state
-    return JobState(state.name, "crashed", None, "process-crashed", ("ended when the platform stopped",))
+    return JobState(state.name, "crashed", None, "platform-stopped", (CUT_OFF,), state.started_at)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _write_record(path: Path, state: JobState) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(".tmp")
-        fresh.write_text(json.dumps(asdict(state)))
+        fresh.write_text(json.dumps(asdict(state), default=datetime.isoformat))
         fresh.replace(path)
     except OSError as exc:
         log.warning("job_record_failed", path=str(path), reason=str(exc))

@@ -30,10 +30,12 @@ def upgrade() -> None:
     _audit_log()
     _idempotency_keys()
     _blocklist()
+    op.add_column("users", sa.Column("disabled_at", UtcDateTime()))
 
 
 def downgrade() -> None:
     """Remove them, with all that is in them."""
+    op.drop_column("users", "disabled_at")
     op.drop_constraint("fk_domains_certificate_id_certificates", "domains")
     for table in reversed(_TABLES):
         op.drop_table(table)
@@ -162,14 +164,12 @@ def _audit_log() -> None:
 def _idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
-        sa.Column("user_id", sa.BigInteger(), nullable=False),
-        *(_text(name) for name in ("key", "request_digest", "sealed_answer")),
+        *(_text(name) for name in ("caller", "key")),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
+        _text("sealed_answer"),
         sa.Column("created", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "key", name="pk_idempotency_keys"),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name="fk_idempotency_keys_user_id_users", ondelete="CASCADE"
-        ),
+        sa.PrimaryKeyConstraint("caller", "key", name="pk_idempotency_keys"),
     )
     op.create_index("ix_idempotency_keys_created", "idempotency_keys", ["created"])
 

@@ -1,0 +1,48 @@
+"""Work that a transaction does once, right before its commit, however often it was asked for meanwhile.
+
+Notifications and events of the outbox are such: gathered, they cost one statement instead of one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ARRAY, Table, Text, bindparam, event, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+_CHANNELS: Final = "workflow.channels"
+_ROWS: Final = "workflow.rows"
+_NOTIFY: Final = select(
+    func.pg_notify(func.unnest(bindparam("channels", type_=ARRAY(Text))), bindparam("payload", type_=Text))
+)
+
+
+class DeferringSession(Session):
+    """The session behind our asynchronous ones. What is deferred inside a savepoint stays when that is rolled back."""
+
+
+def defer_notification(session: AsyncSession, channel: str) -> None:
+    """Notify `channel` when the transaction commits."""
+    session.info.setdefault(_CHANNELS, {})[channel] = None
+
+
+def defer_rows(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows`, after those that were given before, when the transaction commits."""
+    session.info.setdefault(_ROWS, {}).setdefault(table, []).extend(rows)
+
+
+@event.listens_for(DeferringSession, "before_commit")
+def _do(session: Session) -> None:
+    for table, rows in session.info.pop(_ROWS, {}).items():
+        session.execute(insert(table).values(rows))
+    channels = session.info.pop(_CHANNELS, None)
+    if channels:
+        session.execute(_NOTIFY, {"channels": list(channels), "payload": ""})
+
+
+@event.listens_for(DeferringSession, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(_ROWS, None)
+    session.info.pop(_CHANNELS, None)

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints figure, target and machine, and asserts nothing."""
