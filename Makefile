@@ -55,8 +55,8 @@ openapi: setup-dev ## Write docs/openapi.json anew: review what it changes
 	@$(BIN)/workflow-controller openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 openapi-check: setup-dev
-	@$(BIN)/workflow-controller openapi | diff -u docs/openapi.json - || { \
-		echo "docs/openapi.json is not what the controller publishes: run make openapi and review the difference" >&2; exit 1; }
+	@$(BIN)/workflow-controller openapi | diff -u docs/openapi.json - || \
+		{ echo "docs/openapi.json is not what the controller publishes: run make openapi, review the difference" >&2; exit 1; }
 
 rabbitmq: # The tests use a real broker: Debian's server where it may be installed, else the compose file's.
 	@tests/support/ensure-rabbitmq

@@ -81,6 +81,33 @@ async def app(suite: Suite, ana: Session) -> App:
     return await App.create(suite, ana)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def still_name(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An app of ana's that nobody changes."""
+    app = await App.create(suite, await suite.session("ana", tmp_path_factory.mktemp("still")))
+    return app.name
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def still(suite: Suite, ana: Session, still_name: str) -> App:
+    """An app without a build that all tests share: for what is refused and for what only looks."""
+    return App.at(suite, ana, still_name)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running_name(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An app of ana's that runs and that nobody changes."""
+    app = await App.create(suite, await suite.session("ana", tmp_path_factory.mktemp("running")))
+    await app.deploy()
+    return app.name
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def running(suite: Suite, ana: Session, running_name: str) -> App:
+    """An app that runs `web` once, which all tests share: for those that only look."""
+    return App.at(suite, ana, running_name)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def deployed(app: App) -> App:
     """An app of ana's that runs `web` once; `worker` can be scaled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from client.commands import TREE
 from client.model.api import API_VERSION
 from client.model.http import Exchange
 from client.model.session import Outcome
@@ -21,7 +22,7 @@ class Record:
     def add(self, outcome: Outcome) -> None:
         """Remember a command that got further than its own checks."""
         if outcome.status == 0 or outcome.exchanges:
-            self.commands.add(outcome.command)
+            self.commands |= {outcome.command, TREE.shortcuts.get(outcome.command, outcome.command)}
 
 
 def check_wire(outcome: Outcome) -> None:

@@ -36,6 +36,8 @@ async def test_create_in_a_git_repository(suite: Suite, ana: Session) -> None:
     assert created.requests == [f'POST /v2/apps/ {{"id":"{name}"}}']
     assert f"ssh://git@127-builder.0.0.1:2222/{name}.git (push)" in await git.run("remote", "-v")
     assert (await succeed(ana, "ps")).stdout == f"No processes found in {name} app.\n"  # found by the remote
+    again = await succeed(ana, "git", "remote")
+    assert again.stdout == f"Remote drycc already exists and is correctly configured for app {name}.\n"
     second = suite.new_name()
     clash = await ana.run("create", second)
     assert (clash.status, clash.stdout) == (1, f"Creating Application... done, created {second}\n")
@@ -43,7 +45,10 @@ async def test_create_in_a_git_repository(suite: Suite, ana: Session) -> None:
         "A git remote with the name drycc already exists. To overwrite this remote run:\n"
         f"drycc git remote --force --remote drycc --app {second}"
     )
-    await succeed(ana, "create", suite.new_name(), "--remote", "other")
+    third = suite.new_name()
+    await succeed(ana, "create", third, "--remote", "other")
+    removed = await succeed(ana, "git", "remove", "-a", third)
+    assert removed.stdout == f"Git remotes for app {third} removed.\n"
     destroyed = await succeed(ana, "destroy", f"--confirm={name}")
     assert re.fullmatch(
         rf"Destroying {name}\.\.\.\ndone in \d+s\nGit remotes for app {name} removed\.\n", destroyed.stdout
@@ -79,19 +84,19 @@ async def test_names_that_are_refused(ana: Session, name: str, messages: str) ->
     assert error == f'Unknown Error (400): {{"id":["{messages}"]}}'
 
 
-async def test_names_that_the_client_has_words_for(app: App, bo: Session) -> None:
+async def test_names_that_the_client_has_words_for(still: App, bo: Session) -> None:
     assert await fail(bo, "create", "--no-remote", "") == "An id is required"
-    assert await fail(bo, "create", "--no-remote", app.name) == "Application with this id already exists."
+    assert await fail(bo, "create", "--no-remote", still.name) == "Application with this id already exists."
 
 
-async def test_list(app: App, bo: Session) -> None:
-    listed = await succeed(app.owner, "apps", "list", "--limit=1000")
+async def test_list(still: App, bo: Session) -> None:
+    listed = await succeed(still.owner, "apps", "list", "--limit=1000")
     assert listed.lines[0].split() == ["ID", "OWNER", "CREATED", "UPDATED"]
-    row = next(line for line in listed.lines if line.startswith(f"{app.name} "))
-    assert re.fullmatch(rf"{app.name} +ana +{TIME} +{TIME}", row)
-    assert (await succeed(app.owner, "apps")).requests == ["GET /v2/apps/?limit=0"]
-    assert len((await succeed(app.owner, "apps", "-l", "1")).lines) == 2
-    assert app.name not in (await succeed(bo, "apps", "-l", "1000")).stdout
+    row = next(line for line in listed.lines if line.startswith(f"{still.name} "))
+    assert re.fullmatch(rf"{still.name} +ana +{TIME} +{TIME}", row)
+    assert (await succeed(still.owner, "apps")).requests == ["GET /v2/apps/?limit=0"]
+    assert len((await succeed(still.owner, "apps", "-l", "1")).lines) == 2
+    assert still.name not in (await succeed(bo, "apps", "-l", "1000")).stdout
 
 
 async def test_list_of_nobody(suite: Suite, tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ async def test_open(app: App) -> None:
     assert opened == [f"http://{app.name}.example.org"]
 
 
-async def test_apps_of_others_do_not_exist(app: App, bo: Session) -> None:
+async def test_apps_of_others_do_not_exist(still: App, bo: Session) -> None:
     for words in (
         ("info",),
         ("open",),
@@ -167,9 +172,9 @@ async def test_apps_of_others_do_not_exist(app: App, bo: Session) -> None:
         ("autoscale",),
         ("labels",),
     ):
-        for name in (app.name, "nowhere"):
+        for name in (still.name, "nowhere"):
             assert await fail(bo, *words, "-a", name) == NO_APP, words
-    for name in (app.name, "nowhere"):
+    for name in (still.name, "nowhere"):
         assert await fail(bo, "destroy", "-a", name, "--confirm", name) == NO_APP
 
 

@@ -80,10 +80,15 @@ async def ask(
     return await Transport(USER_AGENT).send(request, follow=False)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def place(app: App) -> str:
-    """The path of a new app."""
+def place_of(app: App) -> str:
+    """The path of an app."""
     return f"/v2/apps/{app.name}/"
+
+
+@pytest.fixture
+def place(app: App) -> str:
+    """The path of a new app."""
+    return place_of(app)
 
 
 @pytest.mark.parametrize("path", ["/v2/", "//v2/"])
@@ -113,10 +118,10 @@ async def test_2_the_version_on_every_success(app: App, place: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*LISTS, *OBJECTS])
-async def test_3_paths_with_and_without_a_slash(app: App, place: str, path: str) -> None:
-    slashed = path.format(app=place)
+async def test_3_paths_with_and_without_a_slash(running: App, path: str) -> None:
+    slashed = path.format(app=place_of(running))
     for each in (slashed, slashed.removesuffix("/")):
-        assert (await ask(app.owner, "GET", each)).status == 200, each
+        assert (await ask(running.owner, "GET", each)).status == 200, each
 
 
 async def test_3_writing_paths_with_and_without_a_slash(app: App, place: str) -> None:
@@ -132,13 +137,12 @@ async def test_3_writing_paths_with_and_without_a_slash(app: App, place: str) ->
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_4_limits_that_mean_the_default(app: App, place: str, path: str) -> None:
-    await app.ok("perms", "add", "ana", "view")
-    whole = json.loads((await ask(app.owner, "GET", path.format(app=place))).body)
+async def test_4_limits_that_mean_the_default(running: App, path: str) -> None:
+    whole = json.loads((await ask(running.owner, "GET", path.format(app=place_of(running)))).body)
     assert isinstance(whole["results"], list)
     assert type(whole["count"]) is int
     for limit in (0, -1):
-        answer = await ask(app.owner, "GET", f"{path.format(app=place)}?limit={limit}")
+        answer = await ask(running.owner, "GET", f"{path.format(app=place_of(running))}?limit={limit}")
         assert answer.status == 200
         shown = json.loads(answer.body)
         assert (shown["count"], len(shown["results"])) == (whole["count"], len(whole["results"]))
@@ -253,12 +257,12 @@ async def test_10_sentences_that_the_client_knows(app: App, ana: Session, tmp_pa
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def pod(deployed: App) -> AsyncIterator[str]:
+async def pod(running: App) -> AsyncIterator[str]:
     """The path of an instance, below the controller."""
-    (name,) = await deployed.pods()
+    (name,) = await running.pods()
     for number in range(3):
-        deployed.suite.engine.write_log(deployed.name, f"line {number}", instance=name)
-    yield f"/v2/apps/{deployed.name}/pods/{name}"
+        running.suite.engine.write_log(running.name, f"line {number}", instance=name)
+    yield f"/v2/apps/{running.name}/pods/{name}"
 
 
 async def frames_of(session: Session, path: str, request: dict[str, object], *more: bytes) -> list[bytes]:
@@ -273,8 +277,8 @@ async def frames_of(session: Session, path: str, request: dict[str, object], *mo
     return found
 
 
-async def test_11_one_frame_a_message(deployed: App, pod: str) -> None:
-    ana, app = deployed.owner, f"/v2/apps/{deployed.name}"
+async def test_11_one_frame_a_message(running: App, pod: str) -> None:
+    ana, app = running.owner, f"/v2/apps/{running.name}"
     lines = await frames_of(ana, f"{app}/logs", {"lines": 300, "follow": False, "timeout": 300})
     assert lines[-3:] == [b"line 0", b"line 1", b"line 2"]
     request: dict[str, object] = {"lines": -1, "follow": False, "container": "", "previous": False}
@@ -284,8 +288,8 @@ async def test_11_one_frame_a_message(deployed: App, pod: str) -> None:
     assert executed == [b"\x01ls -l\n"]
 
 
-async def test_11_text_frames_that_are_no_text(deployed: App, pod: str) -> None:
-    ana = deployed.owner
+async def test_11_text_frames_that_are_no_text(running: App, pod: str) -> None:
+    ana = running.owner
     request: dict[str, object] = {"tty": True, "stdin": True, "command": ["sh"]}
     size = b'\x04{"Height":40,"Width":120}'
     found = await frames_of(ana, f"{pod}/exec/", request, size, b"\x00\xff\xfe\xc3", b"\x00")
@@ -293,8 +297,8 @@ async def test_11_text_frames_that_are_no_text(deployed: App, pod: str) -> None:
     assert all(found)  # an empty message would be the end of the client
 
 
-async def test_11_the_close_does_not_come_together_with_the_last_data(deployed: App, pod: str) -> None:
-    login = login_of(deployed.owner)
+async def test_11_the_close_does_not_come_together_with_the_last_data(running: App, pod: str) -> None:
+    login = login_of(running.owner)
     socket = await websocket.dial(login.controller, f"{pod}/exec/", login.token)
     await socket.send_json({"tty": False, "stdin": False, "command": ["ls"]})
     first = await socket.reader.read(65536)

@@ -73,16 +73,16 @@ async def test_changes_that_change_nothing(app: App) -> None:
         (("set", "A=1", "-p", "we"), '{"values":["The length of ptype must be between 3 and 63"]}'),
     ],
 )
-async def test_changes_that_are_refused(app: App, words: tuple[str, ...], body: str) -> None:
-    assert await app.refused("config", *words) == f"Unknown Error (400): {body}"
-    assert (await app.ok("config")).stdout == "\n"
+async def test_changes_that_are_refused(still: App, words: tuple[str, ...], body: str) -> None:
+    assert await still.refused("config", *words) == f"Unknown Error (400): {body}"
+    assert (await still.ok("config")).stdout == "\n"
 
 
-async def test_words_that_the_client_refuses(app: App) -> None:
+async def test_words_that_the_client_refuses(still: App) -> None:
     for word in ("A", "=1", "A B=1", "A*=1"):
-        done = await app.drycc("config", "set", word)
+        done = await still.drycc("config", "set", word)
         assert done.error == f"'{word}' does not match the pattern 'key=var', ex: MODE=test"
-    assert (await app.drycc("config", "set", "")).status == 2
+    assert (await still.drycc("config", "set", "")).status == 2
 
 
 async def test_pull(app: App) -> None:

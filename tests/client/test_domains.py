@@ -74,16 +74,16 @@ async def test_domains_belong_to_one_app(app: App, bo: Session) -> None:
         ),
     ],
 )
-async def test_domains_that_are_refused(app: App, domain: str, error: str) -> None:
-    shown = await app.refused("domains", "add", domain, "-p", "web")
+async def test_domains_that_are_refused(still: App, domain: str, error: str) -> None:
+    shown = await still.refused("domains", "add", domain, "-p", "web")
     assert shown.startswith(f'Unknown Error (400): {{"domain":[{error}')
-    assert (await app.ok("domains")).stdout == f"No domains found in {app.name} app.\n"
+    assert (await still.ok("domains")).stdout == f"No domains found in {still.name} app.\n"
 
 
-async def test_domains_that_the_client_has_words_for(app: App) -> None:
-    assert await app.refused("domains", "add", "x.1", "-p", "web") == "Hostname does not look valid."
-    assert await app.refused("domains", "add", "x.example.org") == 'required flag(s) "ptype" not set'
-    short = await app.refused("domains", "add", "x.example.org", "-p", "w")
+async def test_domains_that_the_client_has_words_for(still: App) -> None:
+    assert await still.refused("domains", "add", "x.1", "-p", "web") == "Hostname does not look valid."
+    assert await still.refused("domains", "add", "x.example.org") == 'required flag(s) "ptype" not set'
+    short = await still.refused("domains", "add", "x.example.org", "-p", "w")
     assert short == 'Unknown Error (400): {"ptype":["The length of ptype must be between 3 and 63"]}'
 
 
@@ -192,11 +192,11 @@ async def test_tls(app: App) -> None:
     assert words[words.index("Server:") + 1] == "https://acme.example.org/dir"
 
 
-async def test_tls_that_is_refused(app: App) -> None:
+async def test_tls_that_is_refused(still: App) -> None:
     for group in ("force", "auto"):
-        error = await app.refused("tls", group, "on")
+        error = await still.refused("tls", group, "on")
         assert error == "invalid action: on, please use 'enable' or 'disable'"
-    missing = await app.refused("tls", "issuer", "--email=a@example.org")
+    missing = await still.refused("tls", "issuer", "--email=a@example.org")
     assert missing == 'required flag(s) "key-id", "key-secret", "server" not set'
 
 
@@ -210,6 +210,6 @@ async def test_tls_events(suite: Suite, app: App) -> None:
     ]
 
 
-async def test_domains_of_others(app: App, bo: Session) -> None:
+async def test_domains_of_others(still: App, bo: Session) -> None:
     for words in (("domains", "add", "x.example.org", "-p", "web"), ("certs", "info", "c"), ("tls", "auto", "enable")):
-        assert await fail(bo, *words, "-a", app.name) == '"No App matches the given query."'
+        assert await fail(bo, *words, "-a", still.name) == '"No App matches the given query."'

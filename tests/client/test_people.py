@@ -66,14 +66,14 @@ async def test_perms(app: App, bo: Session) -> None:
     assert await fail(bo, "config", "-a", name) == NO_APP
 
 
-async def test_bad_perms(app: App) -> None:
+async def test_bad_perms(still: App) -> None:
     bad = ("add", "ana", "all"), ("update", "ana", "view", "everything"), ("add", "ana", "view, change")
     for words in bad:
-        assert await app.refused("perms", *words) == PERMISSIONS
+        assert await still.refused("perms", *words) == PERMISSIONS
     nobody = ("add", "nobody-at-all", "view"), ("update", "nobody-at-all", "view"), ("remove", "nobody-at-all")
     for unknown in nobody:
-        assert await app.refused("perms", *unknown) == NO_USER
-    assert await app.refused("perms", "add", "bo") == "requires at least 2 arg(s), only received 1"
+        assert await still.refused("perms", *unknown) == NO_USER
+    assert await still.refused("perms", "add", "bo") == "requires at least 2 arg(s), only received 1"
 
 
 def public_key(seed: str) -> str:

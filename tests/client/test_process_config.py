@@ -32,39 +32,39 @@ async def test_limits(deployed: App) -> None:
     assert re.search(r"^web +std1.large.c2m4 ", (await deployed.ok("limits", "-v", "3")).stdout, re.M)
 
 
-async def test_limits_that_are_refused(app: App) -> None:
+async def test_limits_that_are_refused(still: App) -> None:
     for word in ("web", "web=", "Web=std1", "web=a b"):
-        error = await app.refused("limits", "set", word)
+        error = await still.refused("limits", "set", word)
         assert error == f"{word} doesn't fit format type=#unit or type=#\nExamples: web=std1.large.c1m1"
     for plan in ("nope", "5"):
-        error = await app.refused("limits", "set", f"web={plan}")
+        error = await still.refused("limits", "set", f"web={plan}")
         assert error == f'Unknown Error (400): {{"limits":["The limit plan {plan} does not exist"]}}'
-    unknown = await app.refused("limits", "unset", "nope")
+    unknown = await still.refused("limits", "unset", "nope")
     assert unknown == "Unable to process your request: nope does not exist under limits"
 
 
-async def test_specs(app: App) -> None:
-    listed = await succeed(app.owner, "limits", "specs")
+async def test_specs(still: App) -> None:
+    listed = await succeed(still.owner, "limits", "specs")
     assert listed.requests == ["GET /v2/limits/specs/?limit=100"]
     header = ["ID", "CPU", "CLOCK", "BOOST", "CORES", "THREADS", "NETWORK", "FEATURES"]
     assert listed.lines[0].split() == header
     assert listed.lines[1].startswith("std1 ")
     assert "<nil>" not in listed.stdout
-    found = await succeed(app.owner, "limits", "specs", "-k", "nothing,like-that", "-l", "5")
+    found = await succeed(still.owner, "limits", "specs", "-k", "nothing,like-that", "-l", "5")
     assert found.requests == ["GET /v2/limits/specs/?keywords=nothing,like-that&limit=5"]
     assert found.stdout == "Could not find any limit spec.\n"
 
 
-async def test_plans(app: App) -> None:
-    listed = await succeed(app.owner, "limits", "plans")
+async def test_plans(still: App) -> None:
+    listed = await succeed(still.owner, "limits", "plans")
     assert listed.requests == ["GET /v2/limits/plans/?limit=100"]
     assert listed.lines[0].split() == ["ID", "SPEC", "CPU", "VCPUS", "MEMORY", "FEATURES"]
     assert len(listed.lines) == 1 + 28
     assert listed.lines[1].split()[:2] == [DEFAULT_PLAN, "std1"]
-    found = await succeed(app.owner, "limits", "plans", "--spec-id=std1", "-m", "4", "--cpu", "2")
+    found = await succeed(still.owner, "limits", "plans", "--spec-id=std1", "-m", "4", "--cpu", "2")
     assert found.requests == ["GET /v2/limits/plans/?cpu=2&memory=4&spec-id=std1&limit=100"]
     assert [line.split()[0] for line in found.lines[1:]] == ["std1.large.c2m4"]
-    assert (await succeed(app.owner, "limits", "plans", "--cpu", "3")).stdout == "Could not find any limit spec.\n"
+    assert (await succeed(still.owner, "limits", "plans", "--cpu", "3")).stdout == "Could not find any limit spec.\n"
 
 
 async def test_tags(app: App) -> None:
@@ -105,18 +105,18 @@ VALUE_TAG = r"""{"tags":["Tag values must be alphanumeric or \"-_.\", and 1-63 c
         ("a/b/c=1", None),
     ],
 )
-async def test_tags_that_are_refused(app: App, tag: str, body: str | None) -> None:
-    done = await app.owner.run("tags", "set", "-p", "web", "-a", app.name, "--", tag)
+async def test_tags_that_are_refused(still: App, tag: str, body: str | None) -> None:
+    done = await still.owner.run("tags", "set", "-p", "web", "-a", still.name, "--", tag)
     assert done.status == 1
     assert done.error.startswith(f"Unknown Error (400): {body or '{'}")
-    assert (await app.ok("tags")).stdout == f"No tags found in {app.name} app.\n"
+    assert (await still.ok("tags")).stdout == f"No tags found in {still.name} app.\n"
 
 
-async def test_tags_that_are_not_there(app: App) -> None:
-    error = await app.refused("tags", "unset", "nope", "-p", "web")
+async def test_tags_that_are_not_there(still: App) -> None:
+    error = await still.refused("tags", "unset", "nope", "-p", "web")
     assert error == "Unable to process your request: nope does not exist under tags"
     for word in ("a", "a=", "=b", "a=b=c"):
-        error = await app.refused("tags", "set", word, "-p", "web")
+        error = await still.refused("tags", "set", word, "-p", "web")
         assert error.startswith(f"{word} is invalid, Must be in format key=value\nExamples: ")
 
 
@@ -134,11 +134,11 @@ async def test_timeouts(app: App) -> None:
     assert len((await app.ok("timeouts", "list", "-v", "2")).lines) == 3
 
 
-async def test_timeouts_that_are_refused(app: App) -> None:
+async def test_timeouts_that_are_refused(still: App) -> None:
     for word in ("web", "web=", "web=abc", "web=-1", "web=1.5"):
-        error = await app.refused("timeouts", "set", word)
+        error = await still.refused("timeouts", "set", word)
         assert error == f"{word} doesn't fit format type=#\nExamples: web=30 worker=300"
-    error = await app.refused("timeouts", "unset", "web")
+    error = await still.refused("timeouts", "unset", "web")
     assert error == "Unable to process your request: web does not exist under termination_grace_period"
 
 
@@ -199,7 +199,7 @@ async def test_healthchecks(app: App) -> None:
     assert (await app.ok("healthchecks", "-v", "4")).lines[-1] == readiness
 
 
-async def test_healthchecks_that_are_refused(app: App) -> None:
+async def test_healthchecks_that_are_refused(still: App) -> None:
     local = {
         ("livenessProbe", "udp", "80", "-p", "web"): (
             'invalid probe type udp, Must be one of: "httpGet", "exec", "tcpSocket"'
@@ -212,23 +212,23 @@ async def test_healthchecks_that_are_refused(app: App) -> None:
         ),
     }
     for words, error in local.items():
-        done = await app.drycc("healthchecks", "set", *words)
+        done = await still.drycc("healthchecks", "set", *words)
         assert (done.status, done.error, done.exchanges) == (1, error, ())
-    assert (await app.drycc("healthchecks", "set", "livenessProbe", "httpGet", "-p", "web")).status == 2
-    error = await app.refused("healthchecks", "unset", "bad", "-p", "web")
+    assert (await still.drycc("healthchecks", "set", "livenessProbe", "httpGet", "-p", "web")).status == 2
+    error = await still.refused("healthchecks", "unset", "bad", "-p", "web")
     assert error == "probe type bad is invalid. Must be one of [startupProbe livenessProbe readinessProbe]"
-    error = await app.refused("healthchecks", "set", "badProbe", "tcpSocket", "80", "-p", "web")
+    error = await still.refused("healthchecks", "set", "badProbe", "tcpSocket", "80", "-p", "web")
     rule = "Healthcheck pattern: ^(livenessProbe|readinessProbe|startupProbe)$"
     assert error == f'Unknown Error (400): {{"healthcheck":["{rule}"]}}'
-    error = await app.refused("healthchecks", "unset", "livenessProbe", "-p", "web")
+    error = await still.refused("healthchecks", "unset", "livenessProbe", "-p", "web")
     assert error.startswith("Unable to process your request: ")
     # Without -p the process type is the empty string, which nothing can be called.
-    error = await app.refused("healthchecks", "set", "livenessProbe", "tcpSocket", "80")
+    error = await still.refused("healthchecks", "set", "livenessProbe", "tcpSocket", "80")
     assert error.startswith('Unknown Error (400): {"healthcheck":["')
-    assert (await app.ok("healthchecks")).stdout == "No health checks configured.\n"
+    assert (await still.ok("healthchecks")).stdout == "No health checks configured.\n"
 
 
-async def test_catalogues_are_for_everybody_who_is_logged_in(app: App) -> None:
-    (app.owner.home / ".drycc" / "client.json").write_text(json.dumps({"controller": app.suite.url}))
+async def test_catalogues_are_for_everybody_who_is_logged_in(still: App) -> None:
+    (still.owner.home / ".drycc" / "client.json").write_text(json.dumps({"controller": still.suite.url}))
     for words in (("limits", "specs"), ("limits", "plans"), ("resources", "services")):
-        assert await fail(app.owner, *words) == "Unauthorized: Missing or Invalid Token"
+        assert await fail(still.owner, *words) == "Unauthorized: Missing or Invalid Token"

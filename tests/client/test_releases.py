@@ -51,9 +51,9 @@ async def test_build_of_an_image(app: App) -> None:
     assert await app.refused("builds", "info", "-v", "99") == NO_RELEASE
 
 
-async def test_no_build_yet(app: App) -> None:
-    assert facts((await app.ok("builds")).lines) == {}
-    assert (await app.ok("builds", "fetch")).stdout == ""
+async def test_no_build_yet(still: App) -> None:
+    assert facts((await still.ok("builds")).lines) == {}
+    assert (await still.ok("builds", "fetch")).stdout == ""
 
 
 async def test_build_with_a_pipeline(app: App) -> None:
@@ -73,16 +73,14 @@ async def test_build_with_a_pipeline(app: App) -> None:
     assert "DEBUG=1" in (await app.ok("config", "-g", "jobs")).stdout
 
 
-async def test_fetch_to_files(deployed: App) -> None:
-    procfile = deployed.owner.directory / "Procfile"
-    content = yaml.safe_load(procfile.read_text())
-    procfile.unlink()
-    cancelled = await deployed.drycc("builds", "fetch", "--save", typed=("no",))
+async def test_fetch_to_files(running: App) -> None:
+    procfile = running.owner.directory / "Procfile"
+    cancelled = await running.drycc("builds", "fetch", "--save", typed=("no",))
     assert (cancelled.status, cancelled.error) == (1, "cancel the build fetch action")
     assert not procfile.exists()
-    saved = await deployed.ok("builds", "fetch", "--save", "--confirm=yes", "-v", "2")
+    saved = await running.ok("builds", "fetch", "--save", "--confirm=yes", "-v", "2")
     assert saved.stdout == "done\n"
-    assert yaml.safe_load(procfile.read_text()) == content
+    assert yaml.safe_load(procfile.read_text()) == {"web": "python web.py", "worker": "python worker.py"}
 
 
 async def test_build_without_the_procfile_of_before(deployed: App) -> None:
@@ -105,10 +103,10 @@ async def test_build_without_the_procfile_of_before(deployed: App) -> None:
         ("127.0.0.1:5000/a", "container", '{"detail":"image must not use the loopback address"}'),
     ],
 )
-async def test_builds_that_are_refused(app: App, image: str, stack: str, error: str) -> None:
+async def test_builds_that_are_refused(still: App, image: str, stack: str, error: str) -> None:
     expected = error if image == "" else f"Unknown Error (400): {error}"
-    assert await app.refused("pull", image, "-s", stack) == expected
-    assert facts((await app.ok("builds")).lines) == {}
+    assert await still.refused("pull", image, "-s", stack) == expected
+    assert facts((await still.ok("builds")).lines) == {}
 
 
 TYPE_RULE = r"Process types can only supports: ^(?P<type>[a-z0-9]+(\\-[a-z0-9]+)*)$"
@@ -123,9 +121,9 @@ TYPE_RULE = r"Process types can only supports: ^(?P<type>[a-z0-9]+(\\-[a-z0-9]+)
         *(({name: "x"}, TYPE_RULE) for name in ("web_x", "Worker-1", "worker-", "-worker")),
     ],
 )
-async def test_procfiles_that_are_refused(app: App, procfile: Mapping[str, str], message: str) -> None:
-    (app.owner.directory / "Procfile").write_text(yaml.safe_dump(procfile))
-    error = await app.refused("pull", "registry.example.org/shop:1")
+async def test_procfiles_that_are_refused(still: App, procfile: Mapping[str, str], message: str) -> None:
+    (still.owner.directory / "Procfile").write_text(yaml.safe_dump(procfile))
+    error = await still.refused("pull", "registry.example.org/shop:1")
     assert error == f'Unknown Error (400): {{"procfile":["{message}"]}}'
 
 
@@ -144,11 +142,11 @@ async def test_procfiles_that_are_refused(app: App, procfile: Mapping[str, str],
         ({"my web.yaml": PIPELINE}, ""),
     ],
 )
-async def test_pipelines_that_are_refused(app: App, files: Mapping[str, Any], problem: str) -> None:
-    (app.owner.directory / ".drycc").mkdir()
+async def test_pipelines_that_are_refused(still: App, files: Mapping[str, Any], problem: str) -> None:
+    (still.owner.directory / ".drycc").mkdir()
     for name, content in files.items():
-        (app.owner.directory / ".drycc" / name).write_text(yaml.safe_dump(content))
-    error = await app.refused("pull", "registry.example.org/shop:1")
+        (still.owner.directory / ".drycc" / name).write_text(yaml.safe_dump(content))
+    error = await still.refused("pull", "registry.example.org/shop:1")
     assert error.startswith('Unknown Error (400): {"dryccfile":["')
     assert error.endswith(f'{problem}"]}}')
 
@@ -171,26 +169,26 @@ async def test_list(deployed: App) -> None:
     assert (await deployed.ok("releases", "list", "nope")).stdout == f"No releases found in {deployed.name} app.\n"
 
 
-async def test_info(deployed: App) -> None:
+async def test_info(running: App) -> None:
     for word in ("2", "v2"):
-        shown = await deployed.ok("releases", "info", word)
-        assert shown.requests == [f"GET /v2/apps/{deployed.name}/releases/v2/"]
+        shown = await running.ok("releases", "info", word)
+        assert shown.requests == [f"GET /v2/apps/{running.name}/releases/v2/"]
     found = facts(shown.lines)
-    assert (found["App"], found["State"], found["Owner"], found["Version"]) == (deployed.name, "succeed", "ana", "v2")
+    assert (found["App"], found["State"], found["Owner"], found["Version"]) == (running.name, "succeed", "ana", "v2")
     assert re.fullmatch(UUID, found["Build"])
     assert re.fullmatch(UUID, found["Config"])
     assert re.fullmatch(TIME, found["- created"])
     assert (found["state"], found["action"], found["exception"]) == ("succeed", "pipeline", "<none>")
     assert set(found["ptypes"].split(",")) <= {"web", "worker"}
-    initial = facts((await deployed.ok("releases", "info", "v1")).lines)
+    initial = facts((await running.ok("releases", "info", "v1")).lines)
     assert "Build" not in initial
-    assert await deployed.refused("releases", "info", "99") == NO_RELEASE
-    assert await deployed.refused("releases", "info", "0") == NO_RELEASE
+    assert await running.refused("releases", "info", "99") == NO_RELEASE
+    assert await running.refused("releases", "info", "0") == NO_RELEASE
     for word, error in (
         ("abc", 'invalid version format: strconv.Atoi: parsing "abc": invalid syntax'),
         ("v", "invalid version format: v is not in the form 'v#'"),
     ):
-        assert await deployed.refused("releases", "info", word) == error
+        assert await running.refused("releases", "info", word) == error
 
 
 async def test_a_release_that_fails_explains_itself(suite: Suite, deployed: App) -> None:
@@ -249,8 +247,8 @@ async def test_rollback(deployed: App) -> None:
     assert "rolled back to v4" in (await deployed.ok("releases")).stdout
 
 
-async def test_rollbacks_that_are_refused(deployed: App) -> None:
-    panicked = await deployed.drycc("releases", "rollback", "v2")
+async def test_rollbacks_that_are_refused(running: App) -> None:
+    panicked = await running.drycc("releases", "rollback", "v2")
     assert (panicked.status, panicked.exchanges) == (2, ())
     for version, error in (
         ("0", "The given version is invalid"),
@@ -258,13 +256,13 @@ async def test_rollbacks_that_are_refused(deployed: App) -> None:
         ("999", 'Unknown Error (400): {"detail":"Release matching query does not exist."}'),
         ("abc", 'strconv.Atoi: parsing "abc": invalid syntax'),
     ):
-        assert await deployed.refused("releases", "rollback", "", version) == error
-    error = await deployed.refused("releases", "rollback", "nope", "2")
+        assert await running.refused("releases", "rollback", "", version) == error
+    error = await running.refused("releases", "rollback", "nope", "2")
     assert error == 'Unknown Error (400): {"detail":"process type nope is not included in procfile"}'
 
 
-async def test_the_first_release_cannot_be_rolled_back(app: App) -> None:
-    done = await app.owner.run("releases", "rollback", "-a", app.name, "--", "", "-1")
+async def test_the_first_release_cannot_be_rolled_back(still: App) -> None:
+    done = await still.owner.run("releases", "rollback", "-a", still.name, "--", "", "-1")
     assert (done.status, done.error) == (1, "The given version is invalid")
 
 

@@ -28,8 +28,8 @@ def broker(suite: Suite) -> Iterator[MemoryBroker]:
     broker.let_go()
 
 
-async def test_catalogue(app: App) -> None:
-    services = await succeed(app.owner, "resources", "services")
+async def test_catalogue(still: App) -> None:
+    services = await succeed(still.owner, "resources", "services")
     assert services.requests == ["GET /v2/resources/services/?limit=100"]
     assert services.lines[0].split() == ["ID", "NAME", "UPDATEABLE"]
     assert [line.split()[1:] for line in services.lines[1:]] == [
@@ -37,11 +37,11 @@ async def test_catalogue(app: App) -> None:
         ["postgres", "true"],
         ["redis", "true"],
     ]
-    plans = await succeed(app.owner, "resources", "plans", "postgres", "-l", "5")
+    plans = await succeed(still.owner, "resources", "plans", "postgres", "-l", "5")
     assert plans.requests == ["GET /v2/resources/services/postgres/plans/?limit=5"]
     assert plans.lines[0].split() == ["ID", "NAME", "DESCRIPTION"]
     assert [re.split(r" {2,}", line)[1] for line in plans.lines[1:]] == ["standard-10", "standard-50"]
-    none = await succeed(app.owner, "resources", "plans", "no-such-thing")
+    none = await succeed(still.owner, "resources", "plans", "no-such-thing")
     assert none.stdout == "Could not find any plans in no-such-thing service.\n"
 
 
@@ -127,18 +127,18 @@ async def test_resources_that_are_refused(app: App, broker: MemoryBroker) -> Non
     assert await app.refused("resources", "destroy", "shop-db", "--confirm=shop-db") == detail("is still binding")
 
 
-async def test_without_a_broker(app: App, broker: MemoryBroker) -> None:
+async def test_without_a_broker(still: App, broker: MemoryBroker) -> None:
     broker.go_away(BrokerUnavailableError("the broker cannot be reached"))
     unavailable = 'Unknown Error (503): {"detail":"the broker cannot be reached"}'
     for words in (("services",), ("plans", "postgres")):
-        done = await app.owner.run("resources", *words)
+        done = await still.owner.run("resources", *words)
         assert (done.status, done.error) == (1, unavailable)
-    assert await app.refused("resources", "create", "shop-db", "postgres", "standard-10") == unavailable
-    assert (await app.ok("resources")).stdout == f"No resources found in {app.name} app.\n"
+    assert await still.refused("resources", "create", "shop-db", "postgres", "standard-10") == unavailable
+    assert (await still.ok("resources")).stdout == f"No resources found in {still.name} app.\n"
 
 
-async def test_resources_that_are_not_there(app: App) -> None:
-    (app.owner.directory / "values.yaml").write_text("size: 10\n")
+async def test_resources_that_are_not_there(still: App) -> None:
+    (still.owner.directory / "values.yaml").write_text("size: 10\n")
     for words in (
         ("describe", "shop-db", "--details"),
         ("bind", "shop-db"),
@@ -146,12 +146,12 @@ async def test_resources_that_are_not_there(app: App) -> None:
         ("destroy", "shop-db", "--confirm=shop-db"),
         ("update", "shop-db", "postgres", "large", "-f", "values.yaml"),
     ):
-        assert await app.refused("resources", *words) == NO_RESOURCE
+        assert await still.refused("resources", *words) == NO_RESOURCE
 
 
-async def test_words_that_the_client_refuses(app: App) -> None:
-    error = await app.refused("resources", "update", "shop-db", "postgres", "large")
+async def test_words_that_the_client_refuses(still: App) -> None:
+    error = await still.refused("resources", "update", "shop-db", "postgres", "large")
     assert error == "'large' does not match the pattern 'key=var', ex: MODE=test"
-    asked = await app.drycc("resources", "destroy", "shop-db", typed=("no",))
+    asked = await still.drycc("resources", "destroy", "shop-db", typed=("no",))
     assert (asked.status, asked.error) == (1, "resource shop-db does not match confirm no, aborting")
     assert asked.exchanges == ()

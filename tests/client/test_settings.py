@@ -76,12 +76,12 @@ async def test_autoscale(app: App) -> None:
     assert len((await app.ok("autoscale", "list")).lines) == 1
 
 
-async def test_autoscale_that_is_refused(app: App) -> None:
-    assert await app.refused("autoscale", "set", "web") == 'required flag(s) "min", "max", "cpu-percent" not set'
+async def test_autoscale_that_is_refused(still: App) -> None:
+    assert await still.refused("autoscale", "set", "web") == 'required flag(s) "min", "max", "cpu-percent" not set'
     rule = ("--min", "1", "--max", "5", "--cpu-percent", "50")
     reserved = 'Unknown Error (400): {"detail":"Cannot set autoscale for reserved types, procfile type is: run"}'
-    assert await app.refused("autoscale", "set", "run", *rule) == reserved
-    short = await app.refused("autoscale", "set", "w", *rule)
+    assert await still.refused("autoscale", "set", "run", *rule) == reserved
+    short = await still.refused("autoscale", "set", "w", *rule)
     assert short == 'Unknown Error (400): {"autoscale":["The length of ptype must be between 3 and 63"]}'
-    missing = await app.refused("autoscale", "unset", "web")
+    missing = await still.refused("autoscale", "unset", "web")
     assert missing == "Unable to process your request: web does not exist under autoscale"

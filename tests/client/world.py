@@ -27,11 +27,15 @@ class App:
     @classmethod
     async def create(cls, suite: Suite, owner: Session) -> App:
         """A new app, and a directory of its name in which the owner is."""
-        name = suite.new_name()
-        directory = owner.directory.with_name(name)
-        directory.mkdir()
-        owner.directory = directory
-        await succeed(owner, "create", name, "--no-remote")
+        app = cls.at(suite, owner, suite.new_name())
+        await succeed(owner, "create", app.name, "--no-remote")
+        return app
+
+    @classmethod
+    def at(cls, suite: Suite, owner: Session, name: str) -> App:
+        """The app of that name, and an empty directory of its name in which the owner is."""
+        owner.directory = owner.directory.with_name(name)
+        owner.directory.mkdir()
         return cls(suite, owner, name)
 
     async def drycc(self, *words: str, typed: tuple[str, ...] = ()) -> Outcome:

@@ -47,7 +47,7 @@ class ServiceSettings(BaseSettings):
     bind_socket: Path | None = Field(None, description="Unix socket to listen on instead of host and port.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
-    database_pool_size: int = Field(5, ge=1, le=100, description="Database connections kept open.")
+    database_pool_size: int = Field(10, ge=1, le=100, description="Most database connections, opened as needed.")
 
     @field_validator("log_level")
     @classmethod

@@ -43,7 +43,7 @@ def compose(home: Home, config: Config, postgres: EmbeddedPostgres) -> list[Serv
     ]
 
 
-def _common(home: Home, name: str, postgres: EmbeddedPostgres | None, *, pool: int = 4) -> dict[str, object]:
+def _common(home: Home, name: str, postgres: EmbeddedPostgres | None, *, pool: int = 8) -> dict[str, object]:
     database = {"database_url": postgres.url(name), "database_pool_size": pool} if postgres else {"database_url": None}
     return {"bind_socket": home.socket(name), "bus_url": "memory://", **database}
 
@@ -96,7 +96,7 @@ def _controller(home: Home, config: Config, postgres: EmbeddedPostgres) -> Servi
 
     settings = load_settings(
         Settings,
-        **_common(home, "controller", postgres, pool=8),
+        **_common(home, "controller", postgres, pool=16),
         public_url=config.url("drycc"),
         passport_url=config.url("drycc-passport"),
         passport_socket=home.socket("passport"),
@@ -162,7 +162,7 @@ def _hooks(home: Home, config: Config, postgres: EmbeddedPostgres) -> Service:
 
     settings = load_settings(
         Settings,
-        **_common(home, "hooks", postgres, pool=2),
+        **_common(home, "hooks", postgres, pool=4),
         issuer=_issuer(config),
         passport_url=config.url("drycc-passport"),
         passport_socket=home.socket("passport"),

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from jsonschema import Draft202012Validator
+from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 from typer.testing import CliRunner
+from typing_extensions import TypedDict
 
+from controller.api.openapi import doc
+from controller.api.openapi import document as openapi_of
 from controller.cli import app as command
 from controller.main import render_openapi
 from support.controller_api import Api
@@ -121,3 +126,51 @@ def test_the_document_holds_no_secret(api: Api) -> None:
     secrets = [api.settings.passport_client_secret, *api.settings.encryption_keys, api.settings.builder_key]
     text = render_openapi()
     assert all(secret is not None and secret.get_secret_value() not in text for secret in secrets)
+
+
+def types_of_one_name() -> tuple[Any, Any]:
+    class Same(TypedDict):
+        value: int
+
+    first = Same
+
+    class Same(TypedDict):  # type: ignore[no-redef]  # as if it stood in another module
+        value: str
+
+    return first, Same
+
+
+class TestNames:
+    """Names that clients' code is generated from must not depend on the order of routes."""
+
+    def test_two_endpoints_of_one_name_are_refused(self) -> None:
+        app = FastAPI()
+
+        def add(path: str) -> None:
+            @app.get(path, **doc())
+            async def look() -> Response:
+                """Look."""
+                return Response()
+
+        add("/one")
+        assert openapi_of(app)["paths"]["/one"]["get"]["operationId"] == "look"
+        add("/two")
+        with pytest.raises(ValueError, match=r"are both called look: give one of them an operation_id"):
+            openapi_of(app)
+
+    def test_two_types_of_one_name_are_refused(self) -> None:
+        first, second = types_of_one_name()
+        app = FastAPI()
+
+        @app.get("/one", **doc(first))
+        async def one() -> Response:
+            """One."""
+            return Response()
+
+        @app.get("/two", **doc(second))
+        async def two() -> Response:
+            """Two."""
+            return Response()
+
+        with pytest.raises(ValueError, match="two types are called Same: give one of them another name"):
+            openapi_of(app)

@@ -24,11 +24,12 @@ _LOCK_POOL_SIZE: Final = 2
 _LOCK_POOL_OVERFLOW: Final = 14
 
 
-def create_engine(url: str | URL, *, pool_size: int = 5, max_overflow: int = 5) -> AsyncEngine:
+def create_engine(url: str | URL, *, pool_size: int = 5, max_overflow: int = 0) -> AsyncEngine:
     """An engine whose every statement has a deadline and whose errors do not repeat parameters."""
     return create_async_engine(
         url,
         pool_size=pool_size,
+        pool_use_lifo=True,  # a quiet service goes on with the few that it has used last
         max_overflow=max_overflow,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
         hide_parameters=True,
@@ -65,9 +66,10 @@ class Database:
     Nothing connects before the first use. `close` ends every connection; the object is useless after that.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self._url = make_url(url)
-        self._engine = create_engine(self._url, pool_size=pool_size, max_overflow=pool_size)
+        # No overflow: a connection beyond the pool would be opened and closed again for a single request.
+        self._engine = create_engine(self._url, pool_size=pool_size)
         # Locks are held across slow work: a pool of their own keeps them from starving queries.
         self._locks = create_engine(self._url, pool_size=_LOCK_POOL_SIZE, max_overflow=_LOCK_POOL_OVERFLOW)
         options: dict[str, Any] = {"expire_on_commit": False, "sync_session_class": DeferringSession}

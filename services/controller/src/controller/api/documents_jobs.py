@@ -21,8 +21,8 @@ class JobRequest(TypedDict, total=False):
 
 
 class JobDocument(Created):
-    """A one-off. `command` holds one line for a shell when `shell` is true, else the arguments. `timeout` is in seconds;
-    `log` has the last lines of output, `hint` what to do about how it ended. It is forgotten at `expires`."""
+    """A one-off. `command` holds one line for a shell when `shell` is true, else the arguments. `timeout` is in
+    seconds, `log` has the last lines of output, `hint` what to do about how it ended. It is forgotten at `expires`."""
 
     name: str
     app: str

@@ -125,7 +125,7 @@ class MemoryEngine:
         self.applies[spec.app] = self.applies.get(spec.app, 0) + 1
         self._volumes.apply(spec.app, spec.volumes)
         app = self._apps.setdefault(spec.app, KnownApp(AppSpec(spec.app)))
-        if app.spec == spec and app.groups:
+        if app.spec == spec:
             return
         app.spec = spec
         for process in spec.processes:

@@ -73,20 +73,13 @@ class AppRepository:
 
     async def list_visible(self, *, viewer: Actor, everything: bool, search: str, limit: int, offset: int) -> Page[App]:
         """Apps by name: all, or those that `viewer` owns or was granted to view; `search` is a prefix."""
-        query = _apps()
-        if not everything:
-            granted = exists().where(
-                AppPermissionRow.app_uuid == AppRow.uuid,
-                AppPermissionRow.user_id == viewer.id,
-                AppPermissionRow.codename == "view",
-            )
-            query = query.where(or_(AppRow.owner_id == viewer.id, granted))
+        wanted = {"viewer": viewer.id, "limit": limit, "offset": offset}
+        page, count = (_ALL, _COUNT_ALL) if everything else (_VISIBLE, _COUNT_VISIBLE)
         if search:
-            query = query.where(AppRow.name.startswith(search.lower(), autoescape=True))
-        total = await self._session.scalar(
-            select(func.count()).select_from(query.with_only_columns(AppRow.uuid).subquery())
-        )
-        rows = await self._session.execute(query.order_by(AppRow.name).limit(limit).offset(offset))
+            starts = AppRow.name.startswith(search.lower(), autoescape=True)
+            page, count = page.where(starts), count.where(starts)
+        total = await self._session.scalar(count, wanted)
+        rows = await self._session.execute(page, wanted)
         return Page(tuple(map(_to_app, rows)), total or 0)
 
     async def is_taken(self, name: str) -> bool:
@@ -213,3 +206,17 @@ _SETTINGS = (
     .order_by(AppSettingsRow.created.desc(), AppSettingsRow.uuid.desc())
     .limit(1)
 )
+
+_ALIVE = AppRow.deleted_at.is_(None)
+_MAY_VIEW = or_(
+    AppRow.owner_id == bindparam("viewer"),
+    exists().where(
+        AppPermissionRow.app_uuid == AppRow.uuid,
+        AppPermissionRow.user_id == bindparam("viewer"),
+        AppPermissionRow.codename == "view",
+    ),
+)
+_ALL = _apps().order_by(AppRow.name).limit(bindparam("limit")).offset(bindparam("offset"))
+_VISIBLE = _ALL.where(_MAY_VIEW)
+_COUNT_ALL = select(func.count()).select_from(AppRow).where(_ALIVE)
+_COUNT_VISIBLE = _COUNT_ALL.where(_MAY_VIEW)

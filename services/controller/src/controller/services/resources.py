@@ -187,7 +187,7 @@ class ManagedResources:
             raise
 
     async def look(self, app: str, name: str) -> tuple[Resource, str | None]:
-        """A resource as its broker sees it now, with the broker's last word. While the broker is away: as it was seen last.
+        """A resource as its broker sees it now, with the broker's last word; as it was seen last while that is away.
 
         Raises:
             ObjectNotFoundError: there is none of that name.

@@ -1,4 +1,4 @@
-"""A new encryption key for the controller while the platform runs."""
+"""Encryption keys that rotate while the platform runs, and who the audit trail says has asked."""
 
 import json
 import stat
@@ -45,3 +45,11 @@ def test_without_a_platform_there_is_nothing_to_rotate(tmp_path_factory: pytest.
     done = workflow(tmp_path_factory.mktemp("nothing"), "controller", "rotate-keys")
     assert done.returncode == 3
     assert "no platform runs" in done.stderr
+
+
+def test_the_audit_trail_has_the_clients_own_address(live: Live, admin: User) -> None:
+    headers = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9"}
+    admin.call("POST", "/v2/apps/", json={"id": "audited"}, headers=headers, expect=201)
+    (entry,) = admin.call("GET", "/v2/apps/audited/audit/", expect=200)["results"]
+    assert (entry["actor"], entry["action"], entry["source"]) == (admin.name, "app.created", "api")
+    assert entry["address"] == "127.0.0.1"
