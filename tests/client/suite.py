@@ -34,6 +34,8 @@ from support.tools import free_port
 PASSWORD: Final = "correct horse battery staple"
 ADMIN: Final = "admin"
 PAUSE_SECONDS: Final = 0.01
+MACHINES: Final = ({"disk": "ssd", "example.org/rack": "1"}, {"disk": "hdd"})
+"""The labels of the machines that apps can run on."""
 _ROLLOUT_SECONDS: Final = 30.0
 _SECRET: Final = "a secret of the controller that is long enough"
 
@@ -127,6 +129,7 @@ async def running_suite(
     controller_port, passport_port = free_port(), free_port()
     url, origin = f"http://127.0.0.1:{controller_port}", f"http://127.0.0.1:{passport_port}"
     bus, engine = InProcessBus(), MemoryEngine(features=frozenset(get_args(Feature)))
+    engine.label_machines(*MACHINES)
     passport_settings = _passport_settings(passport_database, bind_port=passport_port, origin=origin, controller=url)
     passport = create_passport(passport_settings, bus=bus)
     controller_settings = settings_for(

@@ -12,6 +12,8 @@ from client.model.git import Git
 from client.model.session import Session
 from client.suite import Suite
 from client.world import App, fail, succeed, until
+from controller.domain.blocks import BlockKind, Target
+from controller.services.blocklist import Blocklist
 from support import require_tool
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -195,6 +197,24 @@ async def test_run(suite: Suite, deployed: App) -> None:
         return "rake db:migrate -v" in (await deployed.ok("apps", "logs")).stdout
 
     await until(is_in_the_log)
+
+
+async def test_apps_that_are_blocked(suite: Suite, deployed: App, admin: Session) -> None:
+    target = Target(BlockKind.APPS, deployed.name)
+    async with suite.context.unit_of_work() as uow:
+        await Blocklist(uow).block(target, remark="not paid")
+    for words in (("config",), ("ps",), ("config", "set", "A=1"), ("destroy", f"--confirm={deployed.name}")):
+        for session in (deployed.owner, admin):
+            assert await fail(session, *words, "-a", deployed.name) == FORBIDDEN
+    assert f"{deployed.name} " in (await succeed(deployed.owner, "apps", "-l", "1000")).stdout
+    async with suite.context.unit_of_work() as uow:
+        await Blocklist(uow).unblock(target)
+    await deployed.ok("config")
+
+
+async def test_names_that_no_app_can_have(ana: Session) -> None:
+    error = await fail(ana, "config", "-a", "UPPER")
+    assert error.startswith("<!doctype html>")  # the path is not known, and the client shows what came
 
 
 async def test_runs_that_are_refused(app: App) -> None:

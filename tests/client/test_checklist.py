@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,11 @@ import yaml
 
 from client.commands.certs import Cert
 from client.commands.resources import Resource
-from client.model import profile, websocket
-from client.model.api import API_VERSION, USER_AGENT
+from client.model import websocket
+from client.model.api import API_VERSION
 from client.model.git import remote_url
-from client.model.http import Request, Response, Transport
-from client.model.profile import Profile
 from client.model.session import Session
+from client.raw import ask, frames_of, login_of
 from client.suite import PASSWORD, Suite
 from client.world import App, fail
 from standalone.home import DEFAULT_SSH_PORT
@@ -55,29 +54,6 @@ OBJECTS = (
     "{app}services/",
     "{app}tls/",
 )
-
-
-def login_of(session: Session) -> Profile:
-    """Where a session is logged in."""
-    return profile.load(session.home / ".drycc" / "client.json")
-
-
-async def ask(
-    session: Session,
-    method: str,
-    path: str,
-    body: bytes = b"",
-    *,
-    token: bool = True,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """One request as the client sends it; redirects are not followed."""
-    login = login_of(session)
-    sent = {"Content-Type": "application/json", **(headers or {})}
-    if token:
-        sent["Authorization"] = f"token {login.token}"
-    request = Request(method, login.controller.rstrip("/") + path, sent, body)
-    return await Transport(USER_AGENT).send(request, follow=False)
 
 
 def place_of(app: App) -> str:
@@ -263,18 +239,6 @@ async def pod(running: App) -> AsyncIterator[str]:
     for number in range(3):
         running.suite.engine.write_log(running.name, f"line {number}", instance=name)
     yield f"/v2/apps/{running.name}/pods/{name}"
-
-
-async def frames_of(session: Session, path: str, request: dict[str, object], *more: bytes) -> list[bytes]:
-    """All messages of a conversation, as single frames."""
-    login = login_of(session)
-    socket = await websocket.dial(login.controller, path, login.token)
-    await socket.send_json(request)
-    for frame in more:
-        await socket.send(frame)
-    found = [payload async for payload in socket.frames()]
-    await socket.close()
-    return found
 
 
 async def test_11_one_frame_a_message(running: App, pod: str) -> None:

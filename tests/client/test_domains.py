@@ -83,6 +83,8 @@ async def test_domains_that_are_refused(still: App, domain: str, error: str) -> 
 async def test_domains_that_the_client_has_words_for(still: App) -> None:
     assert await still.refused("domains", "add", "x.1", "-p", "web") == "Hostname does not look valid."
     assert await still.refused("domains", "add", "x.example.org") == 'required flag(s) "ptype" not set'
+    empty = await still.refused("domains", "add", "", "-p", "web")
+    assert empty == 'Unknown Error (400): {"domain":["This field may not be blank."]}'
     short = await still.refused("domains", "add", "x.example.org", "-p", "w")
     assert short == 'Unknown Error (400): {"ptype":["The length of ptype must be between 3 and 63"]}'
 
@@ -141,6 +143,8 @@ async def test_certs_that_are_refused(app: App, bo: Session) -> None:
     write_pair(app.owner, "shop.example.org")
     (app.owner.directory / "bad.pem").write_text("no certificate")
     assert await app.refused("certs", "add", "cert", "bad.pem", "key.pem") == "Could not load certificate"
+    (app.owner.directory / "empty.pem").write_text("")
+    assert await app.refused("certs", "add", "cert", "empty.pem", "key.pem") == "Could not load certificate"
     key = await app.refused("certs", "add", "cert", "cert.pem", "bad.pem")
     assert key.startswith('Unknown Error (400): {"key":["Could not load private key: ')
     missing = await app.refused("certs", "add", "cert", "cert.pem", "nowhere.pem")

@@ -210,6 +210,65 @@ async def test_versions_that_do_not_fit(client: Bench, version: str | None) -> N
     assert (failed.status, failed.error) == (1, "API Version Mismatch between server and drycc")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "autodeploy enable",
+        "autorollback disable",
+        "routing enable",
+        "labels set a=b",
+        "labels unset a",
+        "autoscale set web --min=1 --max=2 --cpu-percent=50",
+        "autoscale unset web",
+        "healthchecks list",
+        "healthchecks set livenessProbe tcpSocket 80 -p web",
+        "healthchecks unset livenessProbe -p web",
+        "pts restart web",
+        "pts clean web",
+        "releases deploy web",
+        "certs attach cert shop.example.org",
+        "ps describe pod",
+        "pts describe web",
+        "volumes client ls vol://data/",
+        "volumes client rm vol://data/f",
+    ],
+)
+async def test_commands_that_another_version_ends(client: Bench, words: str) -> None:
+    client.server.add(paged(), version="2.2")
+    done = await client.run(*words.split())
+    assert done.status == 1
+    assert done.error.endswith("API Version Mismatch between server and drycc")
+    if words.startswith("certs attach"):
+        assert done.stdout.endswith("... done\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdout"),
+    [
+        ("config info", "\n"),
+        ("config pull", ""),
+        ("config set A=1", "Creating config... done\n\n"),
+        ("limits list", "No limits found in shop app.\n"),
+        ("tags list", "No tags found in shop app.\n"),
+        ("timeouts list", "Default (30 sec) or controlled by drycc controller.\n"),
+        ("registry list", "No registrys found in shop app.\n"),
+        ("labels list", "No labels found in shop app.\n"),
+        ("autoscale list", "No autoscale rules found.\n"),
+        ("autodeploy info", "Autodeploy is enabled.\n"),
+        ("routing info", "Routing is enabled.\n"),
+        ("routes get main", "null\n"),
+        ("tls force enable", "Enabling https-only requests for shop... done\n"),
+        ("volumes add data 1G", "Creating data to shop... done\n"),
+        ("resources bind shop-db", "Binding resource... done\n"),
+    ],
+)
+async def test_commands_that_discard_what_another_version_says(client: Bench, words: str, stdout: str) -> None:
+    client.server.add(b"no JSON at all", version="2.2")
+    done = await client.run(*words.split())
+    assert (done.status, done.stdout) == (0, stdout)
+    assert done.stderr.startswith("!    WARNING: ")
+
+
 async def test_errors_come_before_the_version(client: Bench) -> None:
     client.server.add({"detail": "x"}, status="403 Forbidden", version=None)
     done = await client.session.run("apps", "list")
@@ -223,6 +282,15 @@ async def test_redirects_lose_the_body(client: Bench) -> None:
     assert done.status == 0
     assert client.server.requests[1].startswith(b"GET /elsewhere/ HTTP/1.1\r\n")
     assert client.server.requests[1].endswith(b"\r\n\r\n")
+
+
+async def test_logins_follow_no_redirect(client: Bench) -> None:
+    for words, status in ((("-u", "ana", "-p", "secret"), 1), ((), 2)):
+        client.server.only({}, status="401 Unauthorized")
+        client.server.add(status="301 Moved Permanently", Location="/v2/auth/login")
+        done = await client.session.run("login", client.server.url, *words)
+        assert (done.status, len(done.exchanges)) == (status, 2)
+        assert words == () or done.error == "EOF"
 
 
 async def test_nobody_listens(client: Bench) -> None:

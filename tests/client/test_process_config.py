@@ -112,6 +112,14 @@ async def test_tags_that_are_refused(still: App, tag: str, body: str | None) -> 
     assert (await still.ok("tags")).stdout == f"No tags found in {still.name} app.\n"
 
 
+async def test_tags_that_no_machine_has(app: App) -> None:
+    assert await app.refused("tags", "set", "disk=tape", "-p", "web") == "No nodes matched the provided labels"
+    await app.ok("tags", "set", "disk=hdd", "-p", "web")
+    both = await app.refused("tags", "set", "example.org/rack=1", "-p", "web")
+    assert both == "No nodes matched the provided labels"
+    assert (await app.ok("tags")).lines[1].split() == ["web", "disk", "hdd"]
+
+
 async def test_tags_that_are_not_there(still: App) -> None:
     error = await still.refused("tags", "unset", "nope", "-p", "web")
     assert error == "Unable to process your request: nope does not exist under tags"

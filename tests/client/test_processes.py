@@ -76,6 +76,7 @@ async def test_pts_list(running: App) -> None:
 async def test_pts_describe(deployed: App) -> None:
     name = deployed.name
     await deployed.ok("healthchecks", "set", "livenessProbe", "httpGet", "-p", "web", "--", "8000")
+    await deployed.settled()
     await deployed.ok("healthchecks", "set", "readinessProbe", "exec", "-p", "web", "--", "cat", "/tmp/ready")
     await deployed.settled()
     shown = await deployed.ok("pts", "describe", "web")
@@ -91,7 +92,7 @@ async def test_pts_describe(deployed: App) -> None:
     readiness = r"exec \[cat /tmp/ready\] delay=50s timeout=50s period=10s #success=1 #failure=3"
     assert re.search(rf"^Readiness: +{readiness} +$", text, re.M)
     assert re.search(r"^Limits:", text, re.M)
-    assert re.search(r"^Deployed +v2 is rolled out", text, re.M)
+    assert re.findall(r"^Deployed +(v\d) is rolled out", text, re.M) == ["v2", "v3", "v4"]  # the oldest first
     assert await deployed.refused("pts", "describe", "nope") == NO_PTYPE
 
 

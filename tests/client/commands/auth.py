@@ -69,7 +69,7 @@ class Token:
 async def login(call: Call) -> None:
     """Log in with a password or in a browser; write the configuration file."""
     controller = profile.as_url(call.arguments[0])
-    api = call.anonymous_api(controller)
+    api = call.api_at(controller)
     await _probe(api)
     key = await _start(call, api)
     issued = await _poll(call, api, key, LOGIN_ALIAS)

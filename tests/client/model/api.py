@@ -43,11 +43,6 @@ class Page(Generic[T]):
         return self.count <= 0
 
 
-@dataclass(frozen=True)
-class AnyObject:
-    """A JSON object of which nothing is read."""
-
-
 @dataclass
 class Warnings:
     """Warnings of one process; each is given once."""

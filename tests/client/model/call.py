@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,15 +88,11 @@ class Call:
     @cached_property
     def api(self) -> Api:
         """The controller that the user is logged in at."""
-        return self.api_of(self.profile)
+        return self.api_at(self.profile.controller, token=self.profile.token)
 
-    def api_of(self, login: Profile) -> Api:
-        """The controller of a login."""
-        return Api(login.controller, login.token, self.transport, self.reader, self.warnings)
-
-    def anonymous_api(self, controller: str) -> Api:
-        """A controller that the user is not logged in at."""
-        return self.api_of(replace(self._nobody(), controller=controller))
+    def api_at(self, controller: str, *, token: str = "") -> Api:
+        """Any controller; without a token nobody is logged in there."""
+        return Api(controller, token, self.transport, self.reader, self.warnings)
 
     @property
     def git(self) -> Git:
@@ -120,7 +116,3 @@ class Call:
     async def path(self, rest: str = "") -> str:
         """The path of something of the app."""
         return f"/v2/apps/{await self.app()}/{rest}"
-
-    @staticmethod
-    def _nobody() -> Profile:
-        return Profile(username="", ssl_verify=True, controller="", token="", response_limit=0)

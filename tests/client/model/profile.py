@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from client.model.failures import ClientError
 from client.model.go_json import MayLack, Reader, encode, parse
 
-DEFAULT: Final = "~/.drycc/client.json"
 DEFAULT_LIMIT: Final = 100
 
 
@@ -30,10 +29,6 @@ class Profile:
     def limit(self) -> int:
         """Elements that a list asks for unless told otherwise."""
         return self.response_limit if self.response_limit > 0 else DEFAULT_LIMIT
-
-    def without_token(self) -> Profile:
-        """The same controller, nobody logged in."""
-        return replace(self, token="")
 
 
 def locate(value: str, environment: Mapping[str, str]) -> Path:

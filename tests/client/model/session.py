@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from client.model.call import Call, Terminal
-from client.model.cobra import Parsed, parse
+from client.model.cobra import parse
 from client.model.console import Console
 from client.model.failures import ClientError, ClientPanic
 from client.model.http import Exchange
-from client.model.tree import Command, Tree
+from client.model.tree import Tree
 
 SUCCESS, FAILURE, PANIC = 0, 1, 2
 Browser = Callable[[str], Awaitable[None]]
@@ -107,7 +107,7 @@ class Session:
         return Running(console, terminal or Terminal(), task)
 
     async def _run(self, call: Call, words: list[str]) -> Outcome:
-        status, command = SUCCESS, None
+        status, command, problem = SUCCESS, None, ""
         try:
             command, rest = self.tree.find(words)
             parsed = parse(command.path, command.rules, rest)
@@ -115,13 +115,11 @@ class Session:
             if not parsed.values["help"]:
                 await command.action(call)
         except ClientError as error:
-            status = FAILURE
-            self._warn(call)
-            call.console.complain(f"Error: {error}")
+            status, problem = FAILURE, f"Error: {error}"
         except ClientPanic as panic:
-            status = PANIC
-            call.console.complain(f"panic: {panic}")
-        self._warn(call)
+            status, problem = PANIC, f"panic: {panic}"
+        for line in (*call.warnings.lines, *([problem] if problem else [])):
+            call.console.complain(line)
         outcome = Outcome(
             command.path if command else "",
             status,
@@ -132,12 +130,3 @@ class Session:
         )
         self.listener(outcome)
         return outcome
-
-    @staticmethod
-    def _warn(call: Call) -> None:
-        for line in call.warnings.lines:
-            call.console.complain(line)
-        call.warnings.lines = []
-
-
-__all__ = ["FAILURE", "PANIC", "SUCCESS", "Command", "Outcome", "Parsed", "Running", "Session"]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from client.model.call import Call
-from client.model.cobra import APP, CONFIG, Arity, Flag, Rules
+from client.model.cobra import APP, CONFIG, Arity, Flag, Rules, anything
 from client.model.failures import ClientError
 
 Action = Callable[[Call], Awaitable[None]]
@@ -22,7 +22,11 @@ class Command:
 
 
 async def _help(call: Call) -> None:
-    """The texts of `--help` are not modelled."""
+    """The texts of help are not modelled."""
+
+
+def _helper(path: str) -> Command:
+    return Command(path, Rules(anything), _help)
 
 
 @dataclass
@@ -73,13 +77,9 @@ class Tree:
             if len(words) >= length and path in self.commands:
                 return self.commands[path], before + words[length:]
             if len(words) >= length and path in self.groups:
-                default = self.groups[path]
-                command = self.commands.get(default) or Command(path, Rules(lambda *_: ""), _help)
-                return command, before + words[length:]
-        if not words:
-            return Command("", Rules(lambda *_: ""), _help), before
-        if words[0].startswith("-"):
-            return Command("", Rules(lambda *_: ""), _help), before + words
+                return self.commands.get(self.groups[path]) or _helper(path), before + words[length:]
+        if not words or words[0].startswith("-"):
+            return _helper(""), before + words
         raise ClientError(f'unknown command "{words[0]}" for "drycc"\nRun \'drycc --help\' for usage.')
 
 

@@ -182,6 +182,13 @@ def refusal(body: Body) -> dict[str, list[str]]:
     return {}
 
 
+@pytest.mark.parametrize("number", [5.0, 1e2, True, "5"])
+def test_numbers_of_probes_are_whole_as_clients_read_them(number: object) -> None:
+    probe = {"tcpSocket": {"port": 8080}, "initialDelaySeconds": number}
+    [message] = refusal({"healthcheck": {"web": {"livenessProbe": probe}}})["healthcheck"]
+    assert message.endswith(f"{number!r} is not of type 'integer'")
+
+
 @laws
 @given(configs, variables(texts))
 def test_merging_does_not_change_its_arguments(base: ConfigData, items: Items) -> None:

@@ -40,7 +40,7 @@ def merge_settings(before: AppSettings, patch: Mapping[str, object]) -> dict[str
 
 def _autoscale_problem(entries: Mapping[str, object]) -> str | None:
     for ptype, entry in entries.items():
-        problem = ptype_problem(ptype) or (None if entry is None else schema_problem(entry, AUTOSCALE))
+        problem = ptype_problem(ptype) or (None if entry is None else schema_problem(entry, AUTOSCALE, strict=True))
         if problem is not None:
             return problem
     return None

@@ -120,7 +120,7 @@ def _check_healthcheck(entry: object) -> dict[str, Any]:
     for probe, spec in entry.items():
         if probe not in PROBES:
             raise FieldProblem(_PROBES_MESSAGE)
-        if spec is not None and (problem := schema_problem(spec, PROBE)) is not None:
+        if spec is not None and (problem := schema_problem(spec, PROBE, strict=True)) is not None:
             raise FieldProblem(problem)
     return dict(entry)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from jsonschema.validators import extend
 
 # With \Z: Python's $ would let a line's end through.
 _FILE_NAME: Final = r"^(?P<name>[a-z0-9]+(\.[a-z0-9]+)*)\Z"
@@ -104,7 +105,20 @@ AUTOSCALE: Final[Mapping[str, Any]] = {
 }
 
 
-def schema_problem(value: object, schema: Mapping[str, Any]) -> str | None:
-    """What keeps `value` from fitting `schema`, as a sentence; None when it fits."""
-    error = best_match(Draft202012Validator(schema).iter_errors(value))
+# JSON Schema counts 5.0 as an integer.
+_Strict: Final[type[Draft202012Validator]] = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _checker, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
+def schema_problem(value: object, schema: Mapping[str, Any], *, strict: bool = False) -> str | None:
+    """What keeps `value` from fitting `schema`, as a sentence; None when it fits.
+
+    With `strict` 5.0 is no integer: for what is shown again as it was sent, for released clients cannot read that.
+    """
+    validator = (_Strict if strict else Draft202012Validator)(schema)
+    error = best_match(validator.iter_errors(value))
     return None if error is None else f"could not validate {value!r}: {error.message}"
