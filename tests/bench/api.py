@@ -207,6 +207,7 @@ async def _process(command: str, url: str, keys: str, port: int) -> AsyncIterato
         "CONTROLLER_ENCRYPTION_KEYS": json.dumps([keys]),
         "CONTROLLER_PASSPORT_CLIENT_SECRET": "none",
         "CONTROLLER_DATABASE_POOL_SIZE": "10",
+        "CONTROLLER_RATE_LIMIT": "0",
         **{
             f"CONTROLLER_{name.upper()}": str(getattr(plain, name))
             for name in ("public_url", "issuer", "passport_url", "passport_client_id", "app_domain")

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from controller.main import create_app, render_openapi
 from controller.repositories.cipher import Cipher, UnreadableSecretError
@@ -114,7 +115,7 @@ def _settings() -> Settings:
 
 def _run(main_coroutine: Coroutine[Any, Any, None]) -> None:
     try:
-        asyncio.run(main_coroutine)
+        uvloop.run(main_coroutine)
     except SuiteError as error:
         raise _fail(error.detail) from None
 
