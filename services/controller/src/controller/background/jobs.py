@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.background.queue import WorkQueue
 from controller.domain.jobs import Job
-from controller.domain.rollouts import pause_before_retry
 from controller.domain.spec import JobSpec
 from controller.engine.port import Engine
 from controller.services.jobs import JOBS_CHANNEL, Jobs
@@ -28,7 +27,6 @@ from shared.logging import get_logger
 
 LOOK_EVERY: Final = timedelta(seconds=30)
 BUSY_ELSEWHERE: Final = timedelta(seconds=1)
-PASS_SECONDS: Final = 120.0
 
 log = get_logger(__name__)
 
@@ -52,7 +50,6 @@ class JobKeeper:
         self._parallel = parallel
         self._queue = WorkQueue(clock)
         self._busy: set[str] = set()
-        self._failures: dict[str, int] = {}
 
     async def run(self) -> None:
         """Work until cancelled: on new jobs, on what the engine reports, and on all of them every half minute."""
@@ -61,7 +58,7 @@ class JobKeeper:
                 for source in (self._listen, self._watch, self._look):
                     group.create_task(source(), name=f"jobs{source.__name__}")
                 for number in range(self._parallel):
-                    group.create_task(self._work(), name=f"jobs_{number}")
+                    group.create_task(self._queue.work(self.keep, task="jobs"), name=f"jobs_{number}")
         finally:
             await self._queue.close()
 
@@ -125,28 +122,6 @@ class JobKeeper:
             await self._engine.stop_job(job.app, job.name)
         if job.is_finished:
             log.info("job_ended", app=job.app, job=job.name, reason=job.reason, exit_code=job.exit_code)
-
-    async def _work(self) -> None:
-        while True:
-            app = await self._queue.take()
-            try:
-                async with asyncio.timeout(PASS_SECONDS):
-                    await self.keep(app)
-                self._failures.pop(app, None)
-            except Exception as error:
-                self._try_later(app, error)
-            finally:
-                self._queue.done(app)
-
-    def _try_later(self, app: str, error: Exception) -> None:
-        attempt = self._failures[app] = self._failures.get(app, 0) + 1
-        pause = pause_before_retry(attempt)
-        self._queue.set_alarm(app, self._clock.now() + pause)
-        facts = {"app": app, "attempt": attempt, "again_in_seconds": pause.total_seconds()}
-        if isinstance(error, SuiteError):
-            log.warning("jobs_postponed", code=error.code, detail=error.detail, **facts)
-        else:
-            log.error("jobs_failed", exc_info=error, **facts)
 
     async def _listen(self) -> None:
         async with self._database.listen(JOBS_CHANNEL) as notifications:

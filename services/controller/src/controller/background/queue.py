@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Final
 
+from controller.domain.rollouts import pause_before_retry
 from shared.clock import Clock
+from shared.errors import SuiteError
+from shared.logging import get_logger
+
+PASS_SECONDS: Final = 120.0
+log = get_logger(__name__)
 
 
 class WorkQueue:
@@ -18,6 +26,33 @@ class WorkQueue:
         self._working: set[str] = set()
         self._again: set[str] = set()
         self._alarms: dict[str, tuple[datetime, asyncio.Task[None]]] = {}
+        self._failures: dict[str, int] = {}
+
+    async def work(self, handle: Callable[[str], Awaitable[None]], *, task: str) -> None:
+        """Be one worker until cancelled: `handle` one name after the other, each within `PASS_SECONDS`.
+
+        What fails comes again after a growing pause. `task` is what the log calls it.
+        """
+        while True:
+            name = await self.take()
+            try:
+                async with asyncio.timeout(PASS_SECONDS):
+                    await handle(name)
+                self._failures.pop(name, None)
+            except Exception as error:
+                self._try_later(name, error, task)
+            finally:
+                self.done(name)
+
+    def _try_later(self, name: str, error: Exception, task: str) -> None:
+        attempt = self._failures[name] = self._failures.get(name, 0) + 1
+        pause = pause_before_retry(attempt)
+        self.set_alarm(name, self._clock.now() + pause)
+        facts = {"task": task, "app": name, "attempt": attempt, "again_in_seconds": pause.total_seconds()}
+        if isinstance(error, SuiteError):
+            log.warning("work_postponed", code=error.code, detail=error.detail, **facts)
+        else:
+            log.error("work_failed", exc_info=error, **facts)
 
     def add(self, name: str) -> None:
         """Have a worker look at `name`."""

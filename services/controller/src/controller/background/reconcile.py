@@ -19,7 +19,6 @@ from controller.background.steps import Step, Steps, failing, refusal
 from controller.domain.apps import App
 from controller.domain.policy import Policy
 from controller.domain.render import render
-from controller.domain.rollouts import pause_before_retry
 from controller.domain.spec import AppSpec
 from controller.engine.port import Engine
 from controller.services.desired import Deletion, Desired, Snapshot
@@ -32,7 +31,6 @@ from shared.logging import get_logger
 
 RESYNC_EVERY: Final = timedelta(seconds=60)
 BUSY_ELSEWHERE: Final = timedelta(seconds=1)
-PASS_SECONDS: Final = 120.0
 MOST_STEPS: Final = 100
 
 log = get_logger(__name__)
@@ -65,7 +63,6 @@ class Reconciler:
         self._parallel = parallel
         self._queue = WorkQueue(clock)
         self._steps = Steps(engine, policy)
-        self._failures: dict[str, int] = {}
         self._told: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -75,7 +72,7 @@ class Reconciler:
                 for source in (self._listen, self._watch, self._resync):
                     group.create_task(source(), name=f"reconcile{source.__name__}")
                 for number in range(self._parallel):
-                    group.create_task(self._work(), name=f"reconcile_{number}")
+                    group.create_task(self._queue.work(self.reconcile, task="reconcile"), name=f"reconcile_{number}")
         finally:
             await self._queue.close()
 
@@ -148,28 +145,6 @@ class Reconciler:
     def _forget(self, name: str) -> None:
         self._told.pop(name, None)
         self._queue.set_alarm(name, None)
-
-    async def _work(self) -> None:
-        while True:
-            name = await self._queue.take()
-            try:
-                async with asyncio.timeout(PASS_SECONDS):
-                    await self.reconcile(name)
-                self._failures.pop(name, None)
-            except Exception as error:
-                self._try_later(name, error)
-            finally:
-                self._queue.done(name)
-
-    def _try_later(self, name: str, error: Exception) -> None:
-        attempt = self._failures[name] = self._failures.get(name, 0) + 1
-        pause = pause_before_retry(attempt)
-        self._queue.set_alarm(name, self._clock.now() + pause)
-        facts = {"app": name, "attempt": attempt, "again_in_seconds": pause.total_seconds()}
-        if isinstance(error, SuiteError):
-            log.warning("reconcile_postponed", code=error.code, detail=error.detail, **facts)
-        else:
-            log.error("reconcile_failed", exc_info=error, **facts)
 
     async def _listen(self) -> None:
         async with self._database.listen(RECONCILE_CHANNEL) as notifications:
