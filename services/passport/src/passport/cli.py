@@ -1,4 +1,4 @@
-"""`workflow-passport serve | migrate | create-user | set-password | rotate-keys`."""
+"""`workflow-passport serve | migrate | create-user | set-password | bootstrap-code | rotate-keys`."""
 
 from __future__ import annotations
 
@@ -66,6 +66,19 @@ def set_password(username: Username) -> None:
 
     asyncio.run(change())
     print(f"the password of {username} is changed")
+
+
+@cli.command()
+def bootstrap_code() -> None:
+    """Print a new code with which the first person to register becomes the administrator. Older codes are void."""
+    settings = _settings()
+
+    async def renew() -> str:
+        async with open_context(settings) as context:
+            return await context.bootstrap.renew()
+
+    print(asyncio.run(renew()))
+    print(f"register with it on {settings.registration_url}", file=sys.stderr)
 
 
 @cli.command()

@@ -10,6 +10,7 @@ from passport.background.janitor import Janitor
 from passport.domain.secrets import Sealer
 from passport.schema import outbox
 from passport.services.accounts import AccountService
+from passport.services.bootstrap import Bootstrap
 from passport.services.keys import KeyStore
 from passport.services.logins import Logins
 from passport.services.oauth.issuing import Policy
@@ -35,6 +36,7 @@ class Context:
     sealer: Sealer
     keys: KeyStore
     accounts: AccountService
+    bootstrap: Bootstrap
     logins: Logins
     provider: Provider
 
@@ -76,6 +78,7 @@ async def open_service(
             database=context.database,
             keys=context.keys,
             accounts=context.accounts,
+            bootstrap=context.bootstrap,
             clock=context.clock,
         )
         tasks = await stack.enter_async_context(TaskOwner())
@@ -98,6 +101,14 @@ def _wire(settings: Settings, database: Database, passwords: Passwords, clock: C
     logins = Logins(
         database, passwords=passwords, throttle=throttle, session_lifetime=settings.session_lifetime, clock=clock
     )
+    accounts = AccountService(database, passwords=passwords, clock=clock)
+    bootstrap = Bootstrap(
+        database,
+        accounts=accounts,
+        is_wanted=settings.admin_username is None,
+        registration_url=settings.registration_url,
+        clock=clock,
+    )
     policy = Policy(
         issuer=settings.issuer,
         access_token=settings.access_token_lifetime,
@@ -112,7 +123,8 @@ def _wire(settings: Settings, database: Database, passwords: Passwords, clock: C
         clock=clock,
         sealer=sealer,
         keys=keys,
-        accounts=AccountService(database, passwords=passwords, clock=clock),
+        accounts=accounts,
+        bootstrap=bootstrap,
         logins=logins,
         provider=Provider(database, keys=keys, logins=logins, policy=policy, clock=clock),
     )

@@ -18,6 +18,7 @@ from passport.domain.throttle import Limit
 from shared.settings import ServiceSettings, SettingsError, legacy
 
 ISSUER_PATH: Final = "/oauth"
+REGISTRATION_PATH: Final = "/user/registration/"
 CLIENT_SECRET_MIN: Final = 32
 
 RegistrationMode = Literal["enabled", "disabled", "admin_only"]
@@ -100,7 +101,9 @@ class Settings(ServiceSettings):
         None, description="Comma-separated addresses or networks whose X-Forwarded-For is believed (TCP only)."
     )
 
-    admin_username: str | None = Field(None, description="Administrator to make when there is no account at all.")
+    admin_username: str | None = Field(
+        None, description="Administrator to make when there is no account; unset: the first needs a bootstrap code."
+    )
     admin_password: SecretStr | None = Field(None, description="Password of that administrator.")
     admin_email: str = Field("", description="E-mail address of that administrator.")
     clients: tuple[ClientSettings, ...] = Field((), description="OAuth clients as a JSON list; stored at start.")
@@ -195,6 +198,11 @@ class Settings(ServiceSettings):
     def public_origin(self) -> str:
         """Scheme, host and port under which browsers know us."""
         return self.issuer.removesuffix(ISSUER_PATH)
+
+    @property
+    def registration_url(self) -> str:
+        """Where people make accounts of their own, if they may."""
+        return self.public_origin + REGISTRATION_PATH
 
     @property
     def is_https(self) -> bool:

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from passport.api.deps import ContextDep, PersonDep, both
+from passport.api.registration import can_register
 from passport.domain.claims import account_fields
 
 router = APIRouter()
@@ -22,4 +23,4 @@ async def info(person: PersonDep) -> Response:
 @both(router, "/settings", "GET")
 async def settings(context: ContextDep) -> Response:
     """What the sign-in pages may offer; there are no legal texts."""
-    return JSONResponse({"legal": False, "registration_enabled": context.settings.is_registration_open})
+    return JSONResponse({"legal": False, "registration_enabled": await can_register(context)})

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from passport.api.deps import BrowserDep, ContextDep, both, peer_address, session_cookie, session_secret
 from passport.api.forms import check_form, form_binding, form_cookie, read_form, seal_form, set_cookie
-from passport.api.registration import REGISTRATION
+from passport.api.registration import can_register
 from passport.api.rendering import error_page, page, stylesheet
 from passport.api.targets import form_targets
 from passport.context import Context
@@ -21,6 +21,7 @@ from passport.domain.errors import (
     TooManyAttemptsError,
 )
 from passport.domain.redirects import safe_next
+from passport.settings import REGISTRATION_PATH
 
 router = APIRouter()
 _LOGIN: Final = "/user/login/"
@@ -125,7 +126,7 @@ async def _login_page(
         next=target,
         username=username,
         error=error,
-        registration=f"{REGISTRATION}?{urlencode({'next': target})}" if context.settings.is_registration_open else None,
+        registration=f"{REGISTRATION_PATH}?{urlencode({'next': target})}" if await can_register(context) else None,
     )
     set_cookie(response, context, form_cookie(context), binding)
     return response

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -15,30 +13,39 @@ from passport.context import Context
 from passport.domain.accounts import Account, NewAccount, check_password
 from passport.domain.errors import (
     AccountExistsError,
+    BootstrapOverError,
     FormRefusedError,
     InvalidAccountError,
     RegistrationClosedError,
     RequestBodyError,
     TooManyAttemptsError,
+    WrongBootstrapCodeError,
 )
 from passport.domain.redirects import safe_next
+from passport.settings import REGISTRATION_PATH
 
 router = APIRouter()
-REGISTRATION: Final = "/user/registration/"
 
 
-@both(router, REGISTRATION, "GET")
+async def can_register(context: Context) -> bool:
+    """Whether there is a form for the one who asks: registration is open, or the first account is to be made."""
+    return context.settings.is_registration_open or await context.bootstrap.is_pending()
+
+
+@both(router, REGISTRATION_PATH, "GET")
 async def registration_form(request: Request, context: ContextDep) -> Response:
     """The form, or who makes accounts instead."""
-    if not context.settings.is_registration_open:
+    if not await can_register(context):
         return _closed_page(context, status=200)
     return await _form_page(request, context, target=safe_next(request.query_params.get("next")))
 
 
-@both(router, REGISTRATION, "POST")
+@both(router, REGISTRATION_PATH, "POST")
 async def register(request: Request, context: ContextDep) -> Response:
     """Make the account, begin a session, go on to `next`, which is a path of ours."""
-    if not context.settings.is_registration_open:
+    # Asked once: what is decided further down must not change because somebody else is quicker.
+    is_first = await context.bootstrap.is_pending()
+    if not is_first and not context.settings.is_registration_open:
         return _closed_page(context, status=RegistrationClosedError.status)
     try:
         fields = await read_form(request)
@@ -49,8 +56,10 @@ async def register(request: Request, context: ContextDep) -> Response:
     target = safe_next(values.get("next"))
     username, email = values.get("username", "").strip(), values.get("email", "").strip()
     try:
-        account = await _create(request, context, username, email, values)
-    except (InvalidAccountError, AccountExistsError, TooManyAttemptsError) as exc:
+        account = await _create(request, context, username, email, values, is_first=is_first)
+    except BootstrapOverError as exc:
+        return error_page(exc.title, exc.detail, status=exc.status)
+    except (InvalidAccountError, AccountExistsError, WrongBootstrapCodeError, TooManyAttemptsError) as exc:
         status = exc.status if isinstance(exc, TooManyAttemptsError) else 200
         response = await _form_page(
             request, context, target=target, username=username, email=email, error=exc.detail, status=status
@@ -64,7 +73,9 @@ async def register(request: Request, context: ContextDep) -> Response:
     return response
 
 
-async def _create(request: Request, context: Context, username: str, email: str, values: dict[str, str]) -> Account:
+async def _create(
+    request: Request, context: Context, username: str, email: str, values: dict[str, str], *, is_first: bool
+) -> Account:
     password = values.get("password1", "")
     new = NewAccount(username, email)
     if not email:
@@ -72,8 +83,11 @@ async def _create(request: Request, context: Context, username: str, email: str,
     if password != values.get("password2", ""):
         raise InvalidAccountError("The two passwords differ.", field="password")
     check_password(password, username=username, email=email)
-    # Counted where names could be guessed and hashing costs, not for slips of the keyboard.
+    code = values.get("bootstrap_code", "").strip()
+    # Counted where names and codes could be guessed and hashing costs, not for slips of the keyboard.
     await context.logins.count_registration(address=peer_address(request))
+    if code or is_first:
+        return await context.bootstrap.register(username, email=email, password=password, code=code)
     return await context.accounts.create(new, password=password)
 
 
@@ -101,6 +115,7 @@ async def _form_page(
         next=target,
         username=username,
         email=email,
+        asks_code=await context.bootstrap.is_pending(),
         error=error,
     )
     set_cookie(response, context, form_cookie(context), binding)

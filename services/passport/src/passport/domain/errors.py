@@ -41,6 +41,33 @@ class RegistrationClosedError(ForbiddenError):
         super().__init__(who)
 
 
+class WrongBootstrapCodeError(InvalidInputError):
+    """The first account needs the bootstrap code, and this is not it."""
+
+    code = "wrong-bootstrap-code"
+    title = "That is not the bootstrap code"
+
+    def __init__(self) -> None:
+        super().__init__("That is not the bootstrap code. `workflow-passport bootstrap-code` makes a new one.")
+
+
+class BootstrapOverError(ConflictError):
+    """Somebody has become the administrator: no bootstrap code is valid any more."""
+
+    code = "bootstrap-over"
+    title = "There is an account already"
+
+    def __init__(self) -> None:
+        super().__init__("Somebody else has made the first account; the bootstrap code is void. Nothing was made.")
+
+
+class NoBootstrapCodeError(ConflictError):
+    """No bootstrap code can be made, because none is needed."""
+
+    code = "no-bootstrap-code"
+    title = "There is no bootstrap code"
+
+
 class InvalidCredentialsError(UnauthenticatedError):
     """Unknown user, wrong password or inactive account: the same for all of them, so that nothing is disclosed."""
 

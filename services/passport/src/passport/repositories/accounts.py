@@ -1,16 +1,17 @@
-"""Accounts and browser sessions."""
+"""Accounts, the bootstrap code and browser sessions."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from passport.domain.accounts import Account, BrowserSession, Credentials, NewAccount
 from passport.domain.errors import AccountExistsError, AccountNotFoundError
-from passport.schema import AccountRow, SessionRow
+from passport.schema import AccountRow, BootstrapCodeRow, SessionRow
 
 
 class Accounts:
@@ -44,9 +45,12 @@ class Accounts:
             raise AccountExistsError(f"The username {new.username} or its e-mail address is already taken.") from None
         return to_account(row)
 
-    async def is_empty(self) -> bool:
-        """Whether there is no account at all; nobody can add one before this transaction ends."""
+    async def lock(self) -> None:
+        """Let nobody else add or change an account before this transaction ends."""
         await self._session.execute(text("LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE"))
+
+    async def is_empty(self) -> bool:
+        """Whether there is no account at all."""
         return not (await self._session.execute(select(exists(select(AccountRow.id))))).scalar_one()
 
     async def get(self, username: str) -> Credentials:
@@ -81,6 +85,27 @@ class Accounts:
 
     async def _update(self, account_id: int, **values: object) -> None:
         await self._session.execute(update(AccountRow).where(AccountRow.id == account_id).values(**values))
+
+
+class BootstrapCodes:
+    """The bootstrap code, if there is one, within the transaction of `session`; to change it, lock the accounts."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def find(self) -> bytes | None:
+        """The digest of the code."""
+        return (await self._session.execute(select(BootstrapCodeRow.digest))).scalar_one_or_none()
+
+    async def put(self, digest: bytes, *, now: datetime) -> None:
+        """Store a code in place of the one before."""
+        values = {"digest": digest, "created_at": now}
+        statement = insert(BootstrapCodeRow).values(id=1, **values)
+        await self._session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+    async def delete(self) -> None:
+        """There is no code any more."""
+        await self._session.execute(delete(BootstrapCodeRow))
 
 
 class Sessions:

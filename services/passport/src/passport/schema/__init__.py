@@ -1,6 +1,6 @@
 """Tables. Their rows never leave `repositories`."""
 
-from passport.schema.accounts import AccountRow, SessionRow
+from passport.schema.accounts import AccountRow, BootstrapCodeRow, SessionRow
 from passport.schema.base import Base, outbox
 from passport.schema.keys import AttemptRow, SigningKeyRow
 from passport.schema.tokens import AccessTokenRow, ClientRow, CodeRow, FamilyRow, RefreshTokenRow
@@ -10,6 +10,7 @@ __all__ = [
     "AccountRow",
     "AttemptRow",
     "Base",
+    "BootstrapCodeRow",
     "ClientRow",
     "CodeRow",
     "FamilyRow",

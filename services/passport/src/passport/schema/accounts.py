@@ -1,10 +1,10 @@
-"""People and their browser sessions."""
+"""People, their browser sessions, and the code that the first of them needs."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from passport.schema.base import Base
@@ -41,3 +41,14 @@ class SessionRow(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey(AccountRow.id, ondelete="CASCADE"), index=True)
     authenticated_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class BootstrapCodeRow(Base):
+    """The one code with which the first account becomes an administrator; there is none once there are accounts."""
+
+    __tablename__ = "bootstrap_code"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[bytes]
+    created_at: Mapped[datetime]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from passport.domain.accounts import Account, NewAccount, check_password
-from passport.repositories.accounts import Accounts, Sessions
+from passport.repositories.accounts import Accounts, BootstrapCodes, Sessions
 from passport.repositories.families import revoke_families_of
 from passport.schema import outbox
 from passport.services.passwords import Passwords
@@ -17,6 +18,7 @@ from shared.events.users import UserChanged
 from shared.logging import get_logger
 from shared.outbox import Outbox
 
+Check = Callable[[AsyncSession], Awaitable[None]]
 SOURCE = "/services/passport"
 log = get_logger(__name__)
 
@@ -40,21 +42,29 @@ class AccountService:
         async with self._database.transaction() as session:
             return await self._add(session, new, password_hash)
 
-    async def create_first_administrator(self, username: str, *, email: str, password: str) -> Account | None:
+    async def create_first_administrator(
+        self, username: str, *, email: str, password: str, check: Check | None = None
+    ) -> Account | None:
         """Make an administrator if nobody has an account yet; None, and nothing changes, if somebody has.
 
         Raises:
             InvalidAccountError: the values are not good enough.
+            Exception: whatever `check` raises, in the transaction that would make the account and once before it.
         """
-        async with self._database.transaction() as session:
+        async with self._database.session() as session:
             if not await Accounts(session).is_empty():
                 return None
+            if check is not None:
+                await check(session)
         new = NewAccount(username, email, is_staff=True, is_superuser=True)
         password_hash = await self._hash(password, username=username, email=email)
         async with self._database.transaction() as session:
             # Hashing is slow and not done under the lock: look again, another process may have been quicker.
+            await Accounts(session).lock()
             if not await Accounts(session).is_empty():
                 return None
+            if check is not None:
+                await check(session)
             return await self._add(session, new, password_hash)
 
     async def set_password(self, username: str, password: str) -> Account:
@@ -82,6 +92,7 @@ class AccountService:
     async def _add(self, session: AsyncSession, new: NewAccount, password_hash: str) -> Account:
         now: datetime = self._clock.now()
         account = await Accounts(session).add(new, password_hash=password_hash, now=now)
+        await BootstrapCodes(session).delete()
         await Outbox(session, outbox, source=SOURCE).add(user_changed(account))
         log.info("account_created", account_id=account.id, username=account.username)
         return account

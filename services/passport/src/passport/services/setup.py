@@ -1,9 +1,10 @@
-"""What must be there before the first request: signing keys, the configured clients, an administrator."""
+"""What must be there before the first request: signing keys, clients, an administrator or the code that makes one."""
 
 from __future__ import annotations
 
 from passport.repositories.clients import Clients
 from passport.services.accounts import AccountService
+from passport.services.bootstrap import Bootstrap
 from passport.services.keys import KeyStore
 from passport.settings import Settings
 from shared.clock import Clock
@@ -14,7 +15,13 @@ log = get_logger(__name__)
 
 
 async def prepare(
-    settings: Settings, *, database: Database, keys: KeyStore, accounts: AccountService, clock: Clock
+    settings: Settings,
+    *,
+    database: Database,
+    keys: KeyStore,
+    accounts: AccountService,
+    bootstrap: Bootstrap,
+    clock: Clock,
 ) -> None:
     """Make what is missing. Several processes may do so at the same time.
 
@@ -33,3 +40,4 @@ async def prepare(
             email=settings.admin_email,
             password=settings.admin_password.get_secret_value(),
         )
+    await bootstrap.prepare()
