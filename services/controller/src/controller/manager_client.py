@@ -1,17 +1,19 @@
-"""The billing manager: whether the owners of apps may be served (controller-api.md 4.27)."""
+"""The billing manager: whether the owners of apps may be served, and what their apps use (controller-api.md 4.27)."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from pydantic import SecretStr
 
+from controller.domain.measurements import Verdict
 from shared.clock import Clock
 from shared.logging import get_logger
 
@@ -20,6 +22,8 @@ KEEP_ANSWER: Final = timedelta(seconds=1800)
 PAUSE_AFTER_FAILURE: Final = timedelta(seconds=60)
 MOST_OWNERS: Final = 10_000
 INACTIVE: Final = "The account of the owner is not active."
+REFUSALS: Final = frozenset({400, 409, 413, 422})
+"""What says that records are wrong, or too many at once. Other failures are the manager's own, or about our keys."""
 
 log = get_logger(__name__)
 
@@ -31,7 +35,7 @@ class _Answer:
 
 
 class Manager:
-    """What the manager says of owners, kept for half an hour.
+    """What the manager says of owners, kept for half an hour, and what it is told of usage.
 
     A manager that does not answer within three seconds changes nothing: who was active stays so, and who is not known
     counts as active. It is asked again after a minute.
@@ -70,11 +74,25 @@ class Manager:
             question.add_done_callback(lambda _: self._questions.pop(owner_id, None))
         await asyncio.shield(question)  # others may wait for it too
 
+    async def report(self, records: Sequence[Mapping[str, Any]]) -> tuple[Verdict, str]:
+        """Hand usage records over: what becomes of them, and why in a few words."""
+        try:
+            response = await self._send("POST", "/measurements/", json=records)
+        except (httpx.HTTPError, TimeoutError) as error:
+            return Verdict.AWAY, type(error).__name__
+        if response.is_success:
+            return Verdict.TAKEN, ""
+        refused = response.status_code in REFUSALS
+        return Verdict.REFUSED if refused else Verdict.AWAY, f"status {response.status_code}"
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            headers = {"Authorization": f"token {self._credential}"}
+            return await self._client.request(method, path, headers=headers, **options)
+
     async def _ask(self, owner_id: int) -> None:
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                headers = {"Authorization": f"token {self._credential}"}
-                response = await self._client.get(f"/users/{owner_id}/status/", headers=headers)
+            response = await self._send("GET", f"/users/{owner_id}/status/")
             self._remember(owner_id, _remark_in(response), KEEP_ANSWER)
         except (httpx.HTTPError, ValueError, TimeoutError) as error:
             log.warning("manager_not_answering", user_id=owner_id, reason=f"{type(error).__name__}: {error}")

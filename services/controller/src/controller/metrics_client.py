@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import httpx
@@ -11,13 +13,16 @@ import httpx
 from controller.domain.metrics import (
     MetricsConfig,
     Sample,
+    Traffic,
     Usage,
     UsageQuery,
     exposition,
     last_samples_query,
+    traffic_queries,
     usage_queries,
 )
 from shared.clock import Clock
+from shared.errors import UnavailableError
 from shared.http import create_client
 from shared.logging import get_logger
 
@@ -25,6 +30,7 @@ DEADLINE_SECONDS: Final = 10.0
 _MOST_KEPT: Final = 128
 _MOST_SAMPLES: Final = 10_000
 _UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
+_UNANSWERED = (httpx.HTTPError, TimeoutError, *_UNREADABLE)
 
 log = get_logger(__name__)
 
@@ -71,6 +77,25 @@ class Prometheus:
             self._keep(whole_key, usage)
         return usage
 
+    async def traffic(self, apps: Sequence[str], *, since: datetime, until: datetime) -> list[Traffic]:
+        """What the pods of these apps received and sent in that time, as far as it was anything.
+
+        Raises:
+            UnavailableError: there is no answer. Here that is not the same as no data: bills are made of it.
+        """
+        try:
+            return [
+                Traffic(str(labels["namespace"]), str(labels["pod"]), direction, count)
+                for direction, query in traffic_queries(apps, seconds=int((until - since).total_seconds())).items()
+                for labels, value in [
+                    (series["metric"], float(series["value"][1]))
+                    for series in await self._fetch("query", query=query, time=int(until.timestamp()))
+                ]
+                if math.isfinite(value) and (count := round(value)) > 0
+            ]
+        except _UNANSWERED as error:
+            raise UnavailableError(f"the metrics store did not tell traffic: {type(error).__name__}") from error
+
     async def _range(self, text: str, query: UsageQuery) -> dict[str, list[tuple[int, str]]]:
         found = await self._ask("query_range", query=text, start=query.start, end=query.stop, step=query.step)
         try:
@@ -84,13 +109,15 @@ class Prometheus:
 
     async def _ask(self, path: str, **parameters: str | int) -> Sequence[Mapping[str, Any]]:
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                response = await self._client.get(path, params=parameters)
-            response.raise_for_status()
-            answer = response.json()
-            found: list[Mapping[str, Any]] = answer["data"]["result"]
-        except (httpx.HTTPError, TimeoutError, *_UNREADABLE) as error:
+            return await self._fetch(path, **parameters)
+        except _UNANSWERED as error:
             return _nothing(error)
+
+    async def _fetch(self, path: str, **parameters: str | int) -> Sequence[Mapping[str, Any]]:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            response = await self._client.get(path, params=parameters)
+        response.raise_for_status()
+        found: list[Mapping[str, Any]] = response.json()["data"]["result"]
         return found
 
     def _find(self, key: tuple[str, ...]) -> Any:

@@ -15,7 +15,7 @@ from controller.domain.metrics import INTERVAL, MetricsConfig, parse_metrics_con
 from controller.domain.operator_defaults import parse_names, parse_quota, parse_tags
 from controller.domain.plans import Catalog
 from controller.domain.plans_file import CatalogError, read_catalog, shipped_catalog
-from shared.settings import ServiceSettings, legacy
+from shared.settings import ServiceSettings, SettingsError, legacy
 
 
 class Settings(ServiceSettings):
@@ -123,7 +123,7 @@ class Settings(ServiceSettings):
     )
     manager_url: str | None = Field(
         None,
-        description="Billing manager that is asked whether an owner is active.",
+        description="Billing manager: asked whether an owner is active, and told what apps use.",
         json_schema_extra=legacy("WORKFLOW_MANAGER_URL"),
     )
     manager_access_key: SecretStr | None = Field(
@@ -290,10 +290,10 @@ class Settings(ServiceSettings):
         """The database URL, for the commands that cannot do without.
 
         Raises:
-            ValueError: it is not set.
+            SettingsError: it is not set.
         """
         if self.database_url is None:
-            raise ValueError("CONTROLLER_DATABASE_URL: is required")
+            raise SettingsError("CONTROLLER_DATABASE_URL: is required")
         return self.database_url
 
 

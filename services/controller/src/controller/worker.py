@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.background.consumers import BuildConsumer
 from controller.background.jobs import JobKeeper
+from controller.background.measurements import Meter, UsageReporter
 from controller.background.pruning import Pruner
 from controller.background.reconcile import Reconciler
 from controller.background.users import UserConsumer
@@ -20,6 +21,7 @@ from controller.domain.accounts import Account
 from controller.domain.apps import App
 from controller.engine.port import Engine
 from controller.engines import make_engine
+from controller.manager_client import Manager
 from controller.schema.base import OUTBOX
 from controller.services.access import Access
 from controller.services.resources import ManagedResources
@@ -82,4 +84,15 @@ async def working(context: Context) -> AsyncIterator[None]:
         tasks.start("reconciler", reconciler.run)
         tasks.start("jobs", jobs.run)
         tasks.start("pruning", pruner.run)
+        if context.manager is not None:
+            _report_usage(context, context.manager, tasks)
         yield
+
+
+def _report_usage(context: Context, manager: Manager, tasks: TaskOwner) -> None:
+    """Measure what apps use, and tell the billing manager."""
+    work, clock = context.unit_of_work, context.clock
+    meter = Meter(unit_of_work=work, engine=context.engine, metrics=context.metrics, clock=clock)
+    tasks.start("measure_apps", meter.watch_apps)
+    tasks.start("measure_hours", meter.watch_hours)
+    tasks.start("usage_reports", UsageReporter(unit_of_work=work, manager=manager, clock=clock).run)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from controller.domain.errors import NON_FIELD, InvalidFieldsError
 
@@ -21,6 +21,9 @@ _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DAY: Final = 24 * 3600
 _MOST_WINDOWS: Final = 100
 _SELF_OF: Final = "__name__"
+
+Direction = Literal["rx", "tx"]
+_DIRECTIONS: Final[Mapping[Direction, str]] = {"rx": "receive", "tx": "transmit"}
 
 MetricsConfig = Mapping[str, tuple[str, ...]]
 """The metrics that apps may see: name to the labels that are shown."""
@@ -64,6 +67,16 @@ class Usage:
     memory: Mapping[str, list[tuple[int, str]]] = field(default_factory=dict)
     receive: Mapping[str, list[tuple[int, str]]] = field(default_factory=dict)
     transmit: Mapping[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The bytes that a pod received (`rx`) or sent (`tx`)."""
+
+    app: str
+    pod: str
+    direction: Direction
+    count: int
 
 
 def check_usage_query(parameters: Mapping[str, str], *, now: int) -> UsageQuery:
@@ -127,6 +140,15 @@ def usage_queries(app: str, ptype: str, *, every: str) -> dict[str, str]:
         "memory": f"sum by (pod) (avg_over_time(container_memory_working_set_bytes{{{own}}}[{every}]))",
         "receive": f"sum by (pod) (rate(container_network_receive_bytes_total{{{pods}}}[{every}]))",
         "transmit": f"sum by (pod) (rate(container_network_transmit_bytes_total{{{pods}}}[{every}]))",
+    }
+
+
+def traffic_queries(apps: Iterable[str], *, seconds: int) -> dict[Direction, str]:
+    """PromQL by direction: the bytes of each pod of these apps in the last so many seconds."""
+    pods = f'namespace=~"{"|".join(apps)}"'
+    return {
+        direction: f"sum by (namespace,pod) (increase(container_network_{name}_bytes_total{{{pods}}}[{seconds}s]))"
+        for direction, name in _DIRECTIONS.items()
     }
 
 

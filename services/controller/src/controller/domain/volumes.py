@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ CSI: Final = "csi"
 NO_SIZE: Final = "0G"
 LABEL_MESSAGE: Final = "Can only contain a-z (lowercase), 0-9 and hyphens"
 MOUNT_MESSAGE: Final = "Volume path format: /path"
+MOST_PATH_BYTES: Final = 4096
+"""PATH_MAX of Linux, with the byte that ends a path."""
 TAKEN: Final = "The fields app, name must make a unique set."
+
+MOST_PARAMETERS: Final = 64 * 1024
+"""Characters of all parameters as JSON."""
 
 _LABEL: Final = re.compile(r"[a-z0-9-]+")
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,8})[gG]", re.ASCII)
@@ -109,6 +115,10 @@ def check_volume(body: Mapping[str, object], sizes: SizeRange) -> VolumeRequest:
     if kind != CSI and kind not in parameters:
         shown = _masked(parameters)
         raise InvalidFieldsError.of("parameters", f"could not validate {shown!r}: {kind!r} is a required property")
+    foreign = next((other for other in _PARAMETERS if other in parameters and other != kind), None)
+    if foreign is not None:
+        problem = f"the type is {kind}, but these are parameters of {foreign}: give the type that is meant"
+        raise InvalidFieldsError.of("parameters", problem)
     return VolumeRequest(name, kind, size, parameters)
 
 
@@ -170,6 +180,8 @@ def mount_path(place: object) -> str:
     """
     if not isinstance(place, str) or not _MOUNT_PATH.fullmatch(place):
         raise InvalidValueError(MOUNT_MESSAGE)
+    if len(place.encode()) >= MOST_PATH_BYTES:
+        raise InvalidValueError(f"{MOUNT_MESSAGE}, less than {MOST_PATH_BYTES} bytes")
     return place.removesuffix("/")
 
 
@@ -235,9 +247,14 @@ def job_mounts(volumes: Sequence[Volume], requested: Mapping[str, str]) -> tuple
     return tuple(Mount(name, place) for name, place in sorted(places.items()))
 
 
-def volume_spec(volume: Volume) -> VolumeSpec:
+def volume_spec(volume: Volume | VolumeRequest) -> VolumeSpec:
     """What the engine is told of a volume."""
     return VolumeSpec(volume.name, volume.type, _gib(volume.size) or None, volume.parameters)
+
+
+def size_bytes(size: str) -> int:
+    """The size of a volume (`5G`: GiB) in bytes; 0 where nobody named one."""
+    return _gib(size) * 1024**3
 
 
 def _gib(size: str) -> int:
@@ -271,6 +288,8 @@ def _parameters(check: FieldChecker, body: Mapping[str, object]) -> Mapping[str,
         return {}
     # Both the value and the reason would show keys: the message is made of what may be seen.
     problem = schema_problem(_masked(raw), {"type": "object", "properties": _PARAMETERS})
+    if len(json.dumps(raw, ensure_ascii=False)) > MOST_PARAMETERS:
+        problem = f"Ensure this field has no more than {MOST_PARAMETERS} characters of JSON."
     if problem is not None:
         check.fail("parameters", problem)
     return raw if isinstance(raw, Mapping) else {}
