@@ -136,7 +136,7 @@ async def test_procfiles_that_are_refused(still: App, procfile: Mapping[str, str
             {"web.yaml": PIPELINE | {"deploy": {"foo": 1}}},
             "Additional properties are not allowed ('foo' was unexpected)",
         ),
-        ({"web.yaml": PIPELINE | {"env": {"A": 1}}}, "1 is not of type 'string'"),
+        ({"web.yaml": PIPELINE | {"env": {"A": 1}}}, "'***' is not of type 'string'"),
         ({"web.yaml": PIPELINE, "two.yaml": PIPELINE}, "Pipeline's ptype must be unique"),
         ({"web.yaml": PIPELINE | {"ptype": "w"}}, "The length of ptype must be between 3 and 63"),
         ({"my web.yaml": PIPELINE}, ""),

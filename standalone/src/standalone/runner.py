@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TextIO, cast
 
-import uvloop
-
 from shared.errors import SuiteError
 from shared.logging import configure_logging
+from shared.process import run, settle
 from standalone.errors import NotRunningError, StandaloneError, StartFailedError
 from standalone.home import Config, Home
 from standalone.logfile import RotatingStream
@@ -67,7 +66,7 @@ def run_platform(home: Home, config: Config, *, say: Callable[[str], None], work
     """
     with home.locked(), RotatingStream(home.platform_log) as stream:
         configure_logging(service="platform", level="info", fmt="json", stream=cast("TextIO", stream))
-        uvloop.run(_until_stopped(home, config, say, work))
+        run(_until_stopped(home, config, say, work))
 
 
 async def _until_stopped(home: Home, config: Config, say: Callable[[str], None], work: Work | None) -> None:
@@ -90,6 +89,7 @@ async def _live(home: Home, config: Config, say: Callable[[str], None], work: Wo
 
     started = time.monotonic()
     async with Platform(home, config, report=lambda step, seconds: say(f"{step} ({seconds:.1f} s)")) as platform:
+        settle()
         say(f"{READY_LINE} ({time.monotonic() - started:.1f} s)")
         failing = asyncio.create_task(platform.failed())
         working = asyncio.create_task(work() if work else platform.failed())

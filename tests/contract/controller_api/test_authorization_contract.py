@@ -15,7 +15,8 @@ import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
 
-from controller.api.idempotency import IdempotentRoute, is_done_in_one_transaction
+from controller.api.idempotency import IdempotentRoute
+from controller.api.units import is_done_in_one_transaction
 from controller.main import _add_routers
 from controller.services.access import POLICY, Action, PlatformAction, Role, is_allowed
 from support.controller_api import BUILDER_KEY, Api, Person, running_api
@@ -83,17 +84,17 @@ ENDPOINTS: Final[dict[str, Who]] = {
     **_each(f"{APP}/releases/rollback", POST=CHANGE),
     **_each(f"{APP}/settings", GET=VIEW, POST=CHANGE),
     **_each(f"{APP}/pods", GET=VIEW, DELETE=DELETE),
-    **_each(f"{APP}/pods/{{name:name}}/describe", GET=VIEW),
+    **_each(f"{APP}/pods/{{name:process}}/describe", GET=VIEW),
     **_each(f"{APP}/ptypes", GET=VIEW),
-    **_each(f"{APP}/ptypes/{{name:name}}/describe", GET=VIEW),
+    **_each(f"{APP}/ptypes/{{name:process}}/describe", GET=VIEW),
     **_each(f"{APP}/ptypes/scale", POST=CHANGE),
     **_each(f"{APP}/ptypes/restart", POST=CHANGE),
     **_each(f"{APP}/ptypes/clean", POST=CHANGE),
     **_each(f"{APP}/events", GET=VIEW),
     **_each(f"{APP}/run", POST=CHANGE),
     **_each(f"{APP}/jobs", GET=VIEW, POST=CHANGE),
-    **_each(f"{APP}/jobs/{{name:name}}", GET=VIEW, DELETE=DELETE),
-    **_each(f"{APP}/jobs/{{name:name}}/log", GET=VIEW),
+    **_each(f"{APP}/jobs/{{name:process}}", GET=VIEW, DELETE=DELETE),
+    **_each(f"{APP}/jobs/{{name:process}}/log", GET=VIEW),
     **_each(f"{APP}/metrics", GET=VIEW),
     **_each(f"{APP}/metrics/{{ptype:name}}/status", GET=VIEW),
     **_each(f"{APP}/domains", GET=VIEW, POST=CHANGE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,7 +17,11 @@ from fastapi import FastAPI, Request
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
+from controller.domain.builds import check_build
+from controller.schema.apps import AppRow, RolloutRow
 from controller.schema.base import OUTBOX
+from controller.services.builds import Builds
+from controller.services.processes import Processes
 from shared.events import BuildSucceeded, Envelope, ReleaseRejected
 from shared.settings import ServiceSettings, load_settings
 from shared.web import serving
@@ -134,9 +139,94 @@ async def test_a_blocked_user_loses_all_apps_and_nothing_else(
     assert [(entry["app"], entry["target"], entry["after"]["stopped"]) for entry in every] == [
         (None, str(dora.account.id), ["dora-1", "dora-2"])
     ]
+    for name in ("dora-1", "dora-2"):  # each app's own trail tells what became of it
+        of_app = (await root.client.get("/v2/audit/", params={"app": name, "action": "app.stopped"})).json()["results"]
+        assert [(entry["actor"], entry["app"], entry["after"]) for entry in of_app] == [
+            ("manager", name, {"remark": "closed"})
+        ]
     assert (await manager.delete(f"{url}/unblock/")).status_code == 204
     for name in ("dora-1", "dora-2"):
         assert (await dora.client.get(f"/v2/apps/{name}/")).json()["structure"] == {"web": 0, "worker": 0}
+
+
+async def test_a_change_that_was_let_in_before_the_block_starts_nothing(
+    api: Api, manager: httpx.AsyncClient, ana: Person
+) -> None:
+    await api.create("let-in")
+    await api.build("let-in")
+    await manager.post("/v2/manager/apps/let-in/block/")
+    async with api.context.unit_of_work() as uow:  # as a request does that was authorised just before
+        await Processes(uow).scale("let-in", {"web": 2, "worker": 1}, actor=ana.account)
+    generation = await told(api, "let-in")
+    assert not (await api.engine.observe("let-in")).instances
+    await manager.delete("/v2/manager/apps/let-in/unblock/")
+    assert await told(api, "let-in") > generation
+
+    async def runs_what_was_accepted() -> bool:
+        return len((await api.engine.observe("let-in")).instances) == 3
+
+    await eventually(runs_what_was_accepted)
+
+
+async def test_the_first_release_of_an_app_that_is_blocked_meanwhile_starts_nothing(
+    api: Api, manager: httpx.AsyncClient
+) -> None:
+    await api.create("too-soon")
+    await manager.post("/v2/manager/apps/too-soon/block/")
+    ana = await api.person("ana")
+    async with api.context.unit_of_work() as uow:
+        request = check_build({"image": "a/b", "stack": "container", "procfile": {"web": "x"}})
+        await Builds(uow).create("too-soon", request, actor=ana.account)
+    await told(api, "too-soon")
+    assert not (await api.engine.observe("too-soon")).instances
+
+
+async def test_one_off_commands_of_what_is_blocked_are_stopped(api: Api, manager: httpx.AsyncClient) -> None:
+    eva = await api.person("eva")
+    await api.create("one-offs", "eva")
+    await api.build("one-offs", "eva")
+    api.engine.script_jobs(None)
+    job = (await eva.client.post("/v2/apps/one-offs/jobs/", json={"command": "mine"})).json()
+
+    async def runs() -> bool:
+        state = await api.engine.job("one-offs", job["name"])
+        return state is not None and state.state == "up"
+
+    await eventually(runs)
+    api.engine.script_jobs(0)
+    url = f"/v2/manager/users/{eva.account.id}"
+    await manager.post(f"{url}/block/")
+
+    async def is_stopped() -> bool:
+        state = await api.engine.job("one-offs", job["name"])
+        return state is not None and state.finished
+
+    await eventually(is_stopped)
+    await manager.delete(f"{url}/unblock/")
+
+    async def is_told() -> bool:
+        found = (await eva.client.get(f"/v2/apps/one-offs/jobs/{job['name']}")).json()
+        return (found["state"], found["reason"]) == ("crashed", "stopped")
+
+    await eventually(is_told)
+
+
+async def told(api: Api, app: str) -> int:
+    """The generation of the app, when the engine was told it and no rollout is under way."""
+    generation = 0
+
+    async def is_told() -> bool:
+        nonlocal generation
+        async with api.context.database.session() as session:
+            row = (await session.execute(select(AppRow).where(AppRow.name == app))).scalar_one()
+            rollout = await session.scalar(
+                select(RolloutRow.uuid).where(RolloutRow.app_uuid == row.uuid, RolloutRow.finished_at.is_(None))
+            )
+        generation = row.generation
+        return row.generation == row.reconciled_generation and rollout is None
+
+    await eventually(is_told)
+    return generation
 
 
 async def test_a_push_that_ends_after_the_block_is_rejected_with_the_remark(
@@ -312,6 +402,17 @@ async def test_a_manager_that_is_gone_stops_nobody(make_database: MakeDatabase) 
         await api.create("shop")
         ana = await api.person("ana")
         assert (await ana.client.get("/v2/apps/shop/")).status_code == 200
+
+
+async def test_requests_with_a_key_need_no_second_connection_to_know_the_owner(asking: Asking) -> None:
+    ana = await asking.api.person("ana")
+
+    async def post(number: int) -> int:
+        body, headers = {"label": {"a": str(number)}}, {"Idempotency-Key": f"key-{number}"}
+        return (await ana.client.post("/v2/apps/shop/settings/", json=body, headers=headers)).status_code
+
+    # More than the pool has connections: were each to wait for another one, none would ever be given back.
+    assert await asyncio.gather(*map(post, range(24))) == [201] * 24
 
 
 async def test_nobody_is_asked_about_for_strangers_and_missing_apps(asking: Asking) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 from sqlalchemy import select
 
+from controller.domain.certificates import KeyPair
 from controller.repositories.apps import AppRepository
 from controller.repositories.domains import CertificateRepository, DomainRepository
 from controller.schema.audit import AuditRow
 from controller.schema.domains import CertificateRow
+from controller.services import certificates
+from controller.services.pem import read_key_pair
 from support.certificates import MadePair, make_pair
 from support.controller_api import Api, Person, running_api
 from support.fixtures import MakeDatabase
@@ -276,3 +282,29 @@ async def test_an_engine_without_tls_attaches_nothing(make_database: MakeDatabas
         )
         assert (refused.status_code, refused.json()) == (400, {"detail": detail})
         assert await attached(ana, url) == {"one": []}
+
+
+async def test_keys_are_read_while_no_connection_is_held(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large RSA key takes seconds: a few of them must not keep everybody else from the database."""
+    began, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def read_slowly(certificate: str, key: str) -> KeyPair:
+        loop.call_soon_threadsafe(began.set)
+        assert go_on.wait(30)
+        return read_key_pair(certificate, key)
+
+    monkeypatch.setattr(certificates, "read_key_pair", read_slowly)
+    async with running_api(await make_database("controller"), database_pool_size=1, run_worker=False) as api:
+        await api.create("slow")
+        ana = await api.person("ana")
+        adding = asyncio.create_task(ana.client.post("/v2/apps/slow/certs/", json=request("one")))
+        try:
+            await asyncio.wait_for(began.wait(), 10)
+            listed = await asyncio.wait_for(ana.client.get("/v2/apps/slow/certs/"), 5)
+        finally:
+            go_on.set()
+        assert (listed.status_code, listed.json()["count"]) == (200, 0)
+        assert (await adding).status_code == 201

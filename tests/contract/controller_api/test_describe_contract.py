@@ -135,3 +135,15 @@ async def test_a_restart_that_fails_is_an_event_too(api: Api, ana: Person) -> No
         return [event["reason"] for event in events] == ["Deployed", "process-crashed"]
 
     await eventually(is_told)
+
+
+async def test_names_with_several_hyphens_in_a_row_can_be_described(api: Api, ana: Person) -> None:
+    await api.create("far--out")
+    await api.build("far--out")
+    (pod,) = await results(ana, "/v2/apps/far--out/pods/")
+    (found,) = await results(ana, f"/v2/apps/far--out/pods/{pod['name']}/describe/")
+    assert found["container"] == "far--out-web"
+    (found,) = await results(ana, "/v2/apps/far--out/ptypes/far--out-web/describe/")
+    assert found["container"] == "far--out-web"
+    job = await ana.client.post("/v2/apps/far--out/run/", json={"command": "ls"})
+    assert (await ana.client.get(job.headers["location"])).status_code == 200

@@ -140,6 +140,17 @@ async def test_wildcards(api: Api, ana: Person) -> None:
     assert await names(ana, "dom-wild") == []
 
 
+@pytest.mark.parametrize("name", ["l·l.dom-idn.org", "उदाहरण.dom-idn.org", "*.日本語・.dom-idn.org"])
+async def test_remove_as_it_was_sent(api: Api, ana: Person, name: str) -> None:
+    """Names of IDNA 2008 hold marks and dots that are no letters for regular expressions."""
+    if not (await ana.client.get("/v2/apps/dom-idn")).is_success:
+        await api.create("dom-idn")
+    added = await ana.client.post("/v2/apps/dom-idn/domains/", json={"domain": name, "ptype": "web"})
+    assert added.status_code == 201, added.text
+    assert (await ana.client.delete(f"/v2/apps/dom-idn/domains/{name}")).status_code == 204
+    assert await names(ana, "dom-idn") == []
+
+
 @pytest.mark.parametrize("name", ["none.dom-gone.org", "a_b", "...", "-", "münchen.org", "*.org", "x.1"])
 async def test_remove_what_is_not_there(api: Api, ana: Person, name: str) -> None:
     if not (await ana.client.get("/v2/apps/dom-gone")).is_success:

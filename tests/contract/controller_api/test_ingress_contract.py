@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
+from controller.domain.ingress import MOST_OBJECTS, MOST_PORTS
 from controller.domain.spec_network import Address, NetworkObservation, NetworkSpec, ParentRef
 from controller.schema.audit import AuditRow
 from controller.services.network import NO_GATEWAYS
@@ -569,6 +570,41 @@ class TestRoutes:
 
     async def test_removing_needs_a_name(self, shop: Client) -> None:
         assert await shop.call("DELETE", "routes") == (405, {"detail": 'Method "DELETE" not allowed.'})
+
+
+class TestHowMuchThereMayBe:
+    """Whoever looks at the network of an app reads all of it, so that it has to have an end."""
+
+    async def test_services_and_their_ports(self, shop: Client) -> None:
+        for number in range(MOST_PORTS):
+            await shop.serve("web", 1000 + number)
+        full = (400, {"detail": "a service can have 64 ports at most: remove one first"})
+        assert await shop.serve("web", 999) == full
+        for number in range(MOST_OBJECTS - 1):
+            await shop.serve(f"type{number}", 80)
+        full = (400, {"detail": "an app can have 100 services at most: remove one first"})
+        assert await shop.serve("other", 80) == full
+        await shop.do("DELETE", "services", {"ptype": "type0", "port": 80})
+        assert (await shop.serve("other", 80))[0] == 201
+
+    async def test_gateways_and_their_ports(self, shop: Client) -> None:
+        for number in range(MOST_PORTS):
+            await shop.listen("edge", 1000 + number, "TCP")
+        full = (400, {"detail": "a gateway can have 64 ports at most: remove one first"})
+        assert await shop.listen("edge", 999, "TCP") == full
+        for number in range(MOST_OBJECTS - 1):
+            await shop.listen(f"edge{number}", 80, "HTTP")
+        full = (400, {"detail": "an app can have 100 gateways at most: remove one first"})
+        assert await shop.listen("other", 80, "HTTP") == full
+
+    async def test_routes(self, shop: Client) -> None:
+        await shop.serve("web", 80)
+        for number in range(MOST_OBJECTS):
+            assert (await shop.route(f"way{number}", "HTTPRoute", (shop.app, 80)))[0] == 201
+        full = (400, {"detail": "an app can have 100 routes at most: remove one first"})
+        assert await shop.route("other", "HTTPRoute", (shop.app, 80)) == full
+        await shop.do("DELETE", "routes/way0")
+        assert (await shop.route("other", "HTTPRoute", (shop.app, 80)))[0] == 201
 
 
 class TestTheDefaultIngress:

@@ -72,6 +72,8 @@ async def test_refusals(api: Api, ana: Person, path: str) -> None:
     await api.build(app)
     bad_time = {"detail": "timeout must be a number of seconds, not 'abc'"}
     assert await answer(command="ls", timeout="abc") == (400, bad_time)
+    endless = {"detail": f"expires must be a number of seconds, not '{'9' * 40}'"}
+    assert await answer(command="ls", expires="9" * 5000) == (400, endless)
     short = ["The length of ptype must be between 3 and 63"]
     assert await answer(command="ls", volumes={"v1": "/data"}) == (400, short)
     assert await answer(command="ls", volumes={"vol1": "data"}) == (400, ["Volume path format: /path"])

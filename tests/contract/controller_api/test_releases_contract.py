@@ -233,6 +233,43 @@ async def test_rollback(api: Api, ana: Person) -> None:
     assert release["summary"] == "ana rolled back to v2"
 
 
+async def test_a_rollback_must_have_something_to_deploy(api: Api, ana: Person) -> None:
+    await api.create("rolls-back")
+    await ana.client.post("/v2/apps/rolls-back/config/", json=variable("A", "1"))
+    await ana.client.post("/v2/apps/rolls-back/config/", json=variable("A", "2"))
+    early = await ana.client.post("/v2/apps/rolls-back/releases/rollback/", json={"version": 2})
+    assert (early.status_code, early.json()) == (201, {"version": 4})
+    await api.build("rolls-back", procfile={"web": "python web.py"})
+    await api.build("rolls-back")
+    for body, detail in (
+        ({"version": 2}, "there are no builds available for deploy"),
+        ({"version": 5, "ptypes": "worker"}, "skip deploy, ptypes are not within the optional range: [web]"),
+    ):
+        response = await ana.client.post("/v2/apps/rolls-back/releases/rollback/", json=body)
+        assert (response.status_code, response.json()) == (400, {"detail": detail})
+    assert (await api.settled("rolls-back"))["version"] == 6
+
+
+@pytest.mark.parametrize("path", ["settings", "config", "build"])
+async def test_what_is_nested_too_deeply_is_refused(api: Api, ana: Person, path: str) -> None:
+    app = await api.create(f"deep-{path}")
+
+    def body(depth: int) -> str:
+        value = '{"x":' * depth + "1" + "}" * depth
+        if path == "settings":
+            return f'{{"label":{{"x":{value}}}}}'
+        if path == "config":
+            return f'{{"healthcheck":{{"web":{{"livenessProbe":{{"x":{value}}}}}}}}}'
+        return f'{{"image":"a","stack":"x","dryccfile":{value}}}'
+
+    for depth in (95, 200, 800, 100_000):
+        response = await ana.client.post(f"/v2/apps/{app}/{path}/", content=body(depth))
+        if depth > 95:
+            assert (response.status_code, response.json()) == (400, {"detail": "JSON parse error - nested too deeply"})
+        else:
+            assert response.status_code == (400 if path == "build" else 201), response.text
+
+
 async def test_settings(api: Api, ana: Person) -> None:
     await api.create("settings")
     before = (await ana.client.get("/v2/apps/settings/settings/")).json()
@@ -249,5 +286,14 @@ async def test_settings(api: Api, ana: Person) -> None:
         assert (same.status_code, same.json()) == (409, {"detail": "ana changed nothing"})
     wrong = await ana.client.post("/v2/apps/settings/settings/", json={"routable": "x"})
     assert (wrong.status_code, wrong.json()) == (400, {"routable": ["Must be a valid boolean."]})
+    rule = {"min": 1, "max": 4, "cpu_percent": 60}
+    for name, number, why in (
+        ("max", 2**31, "2147483648 is greater than the maximum of 2147483647"),
+        ("max", 0, "0 is less than the minimum of 1"),
+        ("min", -1, "-1 is less than the minimum of 0"),
+        ("cpu_percent", 0, "0 is less than the minimum of 1"),
+    ):
+        odd = await ana.client.post("/v2/apps/settings/settings/", json={"autoscale": {"web": rule | {name: number}}})
+        assert (odd.status_code, odd.json()["autoscale"][0].split(": ")[-1]) == (400, why)
     missing = await ana.client.post("/v2/apps/settings/settings/", json={"label": {"nope": None}})
     assert (missing.status_code, missing.json()) == (422, {"detail": "nope does not exist under label"})

@@ -6,15 +6,17 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
 from controller.brokers import NO_BROKER, MemoryBroker
-from controller.domain.resources import LOST_MESSAGE, BrokerUnavailableError
+from controller.domain.resources import LOST_MESSAGE, BrokerUnavailableError, ResourceState
 from controller.schema.audit import AuditRow
 from controller.schema.storage import ResourceRow
+from controller.services.resources import ManagedResources
 from support import eventually
 from support.controller_api import Api, Person, running_api
 from support.fixtures import MakeDatabase
@@ -131,6 +133,19 @@ async def test_values_of_a_file(api: Api, ana: Person) -> None:
     body = {"name": "db2", "plan": "postgres:standard-10", "options": {"rawValues": "a: 1"}}
     refused = await ana.client.post("/v2/apps/res-raw/resources/", json=body)
     assert (refused.status_code, refused.json()) == (400, {"options": ["rawValues must be a file in base64"]})
+
+
+async def test_options_have_an_end(api: Api, ana: Person) -> None:
+    """Also when they are sent one by one, and merged."""
+    await make(api, "res-long", options={"a": "x" * 600_000})
+    url, message = "/v2/apps/res-long/resources/", "Ensure all options have no more than 1048576 characters of JSON."
+    body = {"name": "db2", "plan": "postgres:standard-10", "options": {"a": "x" * 1_048_576}}
+    refused = await ana.client.post(url, json=body)
+    assert (refused.status_code, refused.json()) == (400, {"options": [message]})
+    refused = await ana.client.put(f"{url}base/", json={**body, "options": {"b": "x" * 600_000}})
+    assert (refused.status_code, refused.json()) == (400, {"options": [message]})
+    (shown,) = (await ana.client.get(url)).json()["results"]
+    assert list(shown["options"]) == ["a"]
 
 
 PLAN = "plan must be <service>:<plan>, as `drycc resources plans <service>` lists them"
@@ -294,6 +309,75 @@ async def test_binding_twice_at_once_binds_once(api: Api, ana: Person) -> None:
     assert set(statuses) <= {200, 400, 409}
     assert statuses.count(200) == 1
     assert (await ana.client.get("/v2/apps/res-race/resources/base/")).json()["binding"] == "Ready"
+
+
+class SlowBroker(MemoryBroker):
+    """One whose answers can be held back on their way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+        self.slow = ""
+
+    async def observe(self, uuid: UUID) -> ResourceState | None:
+        """Looks at once, tells later."""
+        state = await super().observe(uuid)
+        await self._wait("observe")
+        return state
+
+    async def bind(self, uuid: UUID) -> ResourceState:
+        """Is refused later."""
+        await self._wait("bind")
+        return await super().bind(uuid)
+
+    async def _wait(self, call: str) -> None:
+        if self.slow == call:
+            self.slow = ""
+            self.asked.set()
+            await self.go_on.wait()
+
+
+async def slow_resource(api: Api, app: str) -> tuple[SlowBroker, ManagedResources]:
+    """A resource called base of a new app, and the broker that has it."""
+    await api.create(app)
+    broker = SlowBroker()
+    managed = ManagedResources(api.context.unit_of_work, broker)
+    actor = (await api.person("ana")).account
+    await managed.create(app, {"name": "base", "plan": "postgres:standard-10"}, actor=actor)
+    return broker, managed
+
+
+async def test_what_fails_takes_back_only_what_it_had_begun(api: Api, ana: Person) -> None:
+    """A refused command put back the plan that the resource had had when it came."""
+    broker, managed = await slow_resource(api, "res-undo")
+    broker.slow = "bind"
+    binding = asyncio.create_task(managed.bind("res-undo", "base", actor=ana.account))
+    await broker.asked.wait()
+    changed = await managed.update("res-undo", "base", {"plan": "postgres:standard-50"}, actor=ana.account)
+    assert (changed.plan, changed.status) == ("postgres:standard-50", "Ready")
+    broker.refuse(AWAY)
+    broker.go_on.set()
+    with pytest.raises(BrokerUnavailableError):
+        await binding
+    (shown,) = (await ana.client.get("/v2/apps/res-undo/resources/")).json()["results"]
+    assert (shown["plan"], shown["status"], shown["binding"]) == ("postgres:standard-50", "Ready", None)
+
+
+async def test_a_look_does_not_undo_what_came_after_it(api: Api, ana: Person) -> None:
+    """What connected to a resource was back after it had been unbound."""
+    broker, managed = await slow_resource(api, "res-look")
+    broker.hold()
+    await managed.bind("res-look", "base", actor=ana.account)
+    broker.let_go()
+    broker.slow = "observe"
+    looking = asyncio.create_task(managed.look("res-look", "base"))
+    await broker.asked.wait()
+    assert (await managed.unbind("res-look", "base", actor=ana.account)).binding is None
+    broker.go_on.set()
+    seen, _ = await looking
+    assert (seen.status, seen.binding, seen.data) == ("Ready", None, {})
+    (shown,) = (await ana.client.get("/v2/apps/res-look/resources/")).json()["results"]
+    assert (shown["status"], shown["binding"], shown["data"]) == ("Ready", None, {})
 
 
 async def test_passwords_are_sealed_and_stay_out_of_the_trail(api: Api, ana: Person) -> None:

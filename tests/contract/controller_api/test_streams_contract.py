@@ -129,10 +129,14 @@ async def test_exec_without_stdin_is_one_message(line: Api, ana: Person, pod: st
 
 async def test_exec_leaves_an_entry_without_its_arguments(line: Api, ana: Person, pod: str) -> None:
     await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": ["psql", "--password=s3cret"]})
+    await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": ["psql --password=s3cret shop"]})
+    await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": ["PGPASSWORD=s3cret psql"]})
+    await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": [""]})
     await ask(line, "chat/pods/nope/exec/", ana.token, {"command": ["psql"]})
-    query = {"action": "instance.entered", "limit": "1"}
-    (entry,) = (await ana.client.get("/v2/apps/chat/audit/", params=query)).json()["results"]
-    assert (entry["actor"], entry["target"], entry["after"]) == ("ana", pod, {"command": "psql"})
+    query = {"action": "instance.entered", "limit": "4"}
+    entries = (await ana.client.get("/v2/apps/chat/audit/", params=query)).json()["results"]
+    assert {(entry["actor"], entry["target"]) for entry in entries} == {("ana", pod)}
+    assert [entry["after"]["command"] for entry in entries] == ["", "***", "psql", "psql"]
 
 
 async def test_exec_with_stdin_and_terminal(line: Api, ana: Person, pod: str) -> None:

@@ -91,6 +91,17 @@ async def test_method_not_allowed(api: Api, ana: Person) -> None:
         assert response.json() == {"detail": f'Method "{method}" not allowed.'}
 
 
+async def test_what_is_allowed_is_told_whole(api: Api, ana: Person) -> None:
+    await api.create("allowed")
+    for method, path, allowed in (
+        ("PATCH", "/v2/apps/allowed/", "DELETE, GET, HEAD, POST"),
+        ("DELETE", "/v2/apps/allowed/releases/", "GET, HEAD"),
+        ("POST", "/healthz", "GET, HEAD"),
+    ):
+        response = await ana.client.request(method, path)
+        assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
 @pytest.mark.parametrize(
     ("body", "answer"),
     [

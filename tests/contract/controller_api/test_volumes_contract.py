@@ -200,6 +200,20 @@ async def test_the_engine_may_refuse_to_grow_in_its_own_words(api: Api, ana: Per
     assert (await ana.client.get("/v2/apps/vol-stuck/volumes/data/")).json()["size"] == "5G"
 
 
+async def test_the_engine_may_refuse_to_make_one(api: Api, ana: Person) -> None:
+    """It was kept, and could never be made."""
+    await api.create("vol-never")
+    words = "Volume type nfs is not supported."
+    api.engine.refuse_volumes(NotSupportedError(words))
+    try:
+        body = {"name": "data", "type": "nfs", "parameters": NFS}
+        refused = await ana.client.post("/v2/apps/vol-never/volumes/", json=body)
+    finally:
+        api.engine.refuse_volumes(None)
+    assert (refused.status_code, refused.json()) == (400, {"detail": words})
+    assert (await ana.client.get("/v2/apps/vol-never/volumes/")).json()["count"] == 0
+
+
 async def test_mount_and_unmount(api: Api, ana: Person) -> None:
     await api.create("vol-mount")
     await api.build("vol-mount")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from cryptography.fernet import Fernet
+from sqlalchemy import update
 
+from controller.repositories.accounts import SignedIn, TokenRepository
+from controller.repositories.cipher import Cipher
+from controller.schema.accounts import TokenRow
+from controller.services.accounts import digest
 from shared.bus import InProcessBus
 from shared.events import Envelope, UserChanged
 from support import FakeClock
@@ -98,6 +104,9 @@ async def test_an_ended_login_ends_its_token_only(
         assert alive == (200, {})
         assert (await other.get("/v2/tokens/")).json()["count"] == 1
     assert await standing(client) == (401, {"detail": "Invalid token."})
+    root = await api.person("root", is_superuser=True)
+    trail = (await root.client.get("/v2/audit/?action=token.ended")).json()["results"]
+    assert [entry["actor"] for entry in trail] == ["ana"]
 
 
 async def test_without_passport_for_ten_minutes(
@@ -131,6 +140,42 @@ async def test_a_token_is_deleted_without_passport_too(
     uuid = (await client.get("/v2/tokens/")).json()["results"][0]["uuid"]
     passport.is_away = True
     assert (await client.delete(f"/v2/tokens/{uuid}/")).status_code == 204
+    assert await standing(client) == (401, {"detail": "Invalid token."})
+
+
+async def test_a_token_is_deleted_when_its_key_at_rest_is_lost_too(api: Api, client: httpx.AsyncClient) -> None:
+    other = Cipher([Fernet.generate_key().decode()])
+    async with api.context.database.transaction() as session:
+        await session.execute(update(TokenRow).values(sealed_refresh_token=other.seal("of a former key")))
+    uuid = (await client.get("/v2/tokens/")).json()["results"][0]["uuid"]
+    assert (await client.delete(f"/v2/tokens/{uuid}/")).status_code == 204
+    assert await standing(client) == (401, {"detail": "Invalid token."})
+
+
+async def test_a_token_that_is_deleted_while_it_is_looked_up_is_not_remembered(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuid = (await client.get("/v2/tokens/")).json()["results"][0]["uuid"]
+    authenticator = api.context.authenticator
+    authenticator.forget_token(digest(client.headers["authorization"].split()[1]))
+    find = TokenRepository.find
+    found, go_on = asyncio.Event(), asyncio.Event()
+
+    async def find_slowly(self: TokenRepository, digest: bytes, *, now: datetime) -> SignedIn | None:
+        signed_in = await find(self, digest, now=now)
+        if not found.is_set():
+            found.set()
+            await go_on.wait()
+        return signed_in
+
+    async with await log_in(api) as other:
+        await other.get("/v2/")  # from now on it is known without a look
+        monkeypatch.setattr(TokenRepository, "find", find_slowly)
+        asking = asyncio.create_task(standing(client))
+        await found.wait()
+        assert (await other.delete(f"/v2/tokens/{uuid}/")).status_code == 204
+        go_on.set()
+        await asking
     assert await standing(client) == (401, {"detail": "Invalid token."})
 
 

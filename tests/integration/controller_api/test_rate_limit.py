@@ -38,6 +38,14 @@ async def test_a_token_has_its_burst_and_then_a_pause(api: Api) -> None:
     assert (await bo.client.get("/v2/apps/")).status_code == 200
 
 
+async def test_a_token_is_the_same_however_it_is_written(api: Api) -> None:
+    ana = await api.person("ana")
+    ways = ["token {}", "Token {}", "TOKEN  {}", "token\t{}", " token {}", "token {} "]
+    headers = [{"Authorization": way.format(ana.token)} for way in ways]
+    statuses = [(await api.anonymous.get("/v2/", headers=each)).status_code for each in headers]
+    assert statuses == [200] * BURST + [429]
+
+
 async def test_nothing_happens_for_who_is_refused(api: Api) -> None:
     ana = await api.person("ana")
     for _ in range(BURST):

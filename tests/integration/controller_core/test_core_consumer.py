@@ -95,6 +95,12 @@ async def test_it_comes_over_the_bus(core: Core) -> None:
             "skip deploy, ptypes are not within the optional range: []",
         ),
         (
+            {"dryccfile": {"config": {"jobs": {"PIN": 123456, "TOKEN": "s3cret"}}, "pipeline": {}}},
+            "invalid-fields",
+            "dryccfile: could not validate {'config': {'jobs': {'PIN': '***', 'TOKEN': '***'}}, 'pipeline': {}}: "
+            "'***' is not of type 'string'",
+        ),
+        (
             {"image": "workspace/other:1"},
             "invalid-input",
             "workspace/other:1 was built for another app",
@@ -114,10 +120,11 @@ async def test_a_build_without_a_release_says_why(
 
 async def test_times_beyond_all_dates_count_as_long_ones(core: Core) -> None:
     await core.app()
-    probe = {"tcpSocket": {"port": 80}, "periodSeconds": 10**18, "timeoutSeconds": 10**18, "failureThreshold": 10**18}
+    most = 2**31 - 1
+    probe = {"tcpSocket": {"port": 80}, "periodSeconds": most, "timeoutSeconds": most, "failureThreshold": most}
     checks = {"livenessProbe": probe, "startupProbe": probe, "readinessProbe": probe}
     await core.config(healthcheck={"web": checks})
-    run = {"command": ["true"], "timeout": 10**18}
+    run = {"command": ["true"], "timeout": most}
     pipeline = {"kind": "pipeline", "ptype": "web", "run": run, "deploy": {"command": ["serve"]}}
     event = built(dryccfile={"pipeline": {"web.yaml": pipeline}})
     await consumer(core).handle(wrapped(event))

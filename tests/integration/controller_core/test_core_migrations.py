@@ -15,6 +15,7 @@ from controller.schema import (  # noqa: F401  (declares the tables)
     domains,
     ingress,
     jobs,
+    measurements,
     storage,
 )
 from controller.schema.base import Base

@@ -184,6 +184,19 @@ async def test_a_type_that_only_the_failed_release_has_goes_away(shop: Core) -> 
     assert await shop.running() == {"web": [2], "worker": [2, 2]}
 
 
+async def test_a_type_goes_back_to_what_it_ran_however_long_ago_that_came(shop: Core) -> None:
+    for number in range(21):
+        await shop.config(values=[{"name": "A", "value": str(number), "ptype": "web"}])
+        await shop.reconcile()
+    assert await shop.running() == {"web": [23], "worker": [2, 2]}
+    shop.engine.fail("shop", "web")
+    await shop.build(sha="badbad1")
+    await shop.reconcile()
+    shop.engine.heal("shop", "web")
+    await shop.reconcile()
+    assert await shop.running() == {"web": [23], "worker": [2, 2]}
+
+
 async def test_without_autorollback_a_failed_release_stays(shop: Core) -> None:
     await settings(shop, autorollback=False)
     shop.engine.fail("shop", "web")

@@ -143,3 +143,13 @@ def test_keys_that_cannot_serve_tls() -> None:
     other = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     assert load_pem_private_key(other.encode(), password=None)
     assert problems(make_pair("shop.example.org").certificate, other) == {"key": [OTHER_KIND]}
+
+
+def test_names_of_a_kind_that_the_library_does_not_take() -> None:
+    """A bit string is one for an attribute that nobody uses; as a common name it was a 500."""
+    made = make_pair("shop.example.org")
+    der = ssl.PEM_cert_to_DER_cert(made.certificate)
+    common_name = bytes.fromhex("0603550403") + b"\x0c"  # its OID, and the tag of a UTF8String
+    assert common_name in der
+    odd = ssl.DER_cert_to_PEM_cert(der.replace(common_name, common_name[:-1] + b"\x03"))
+    assert problems(odd, made.key) == {"certificate": [NO_CERTIFICATE]}

@@ -32,6 +32,7 @@ from shared.errors import InvalidInputError
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SIZES = SizeRange(1, 16384)
 SIZE = "Volume size limit format: <number><unit> or <number><unit>/<number><unit>, where unit = G, range: 16384G~1G"
+NFS = {"server": "nfs.example.org", "path": "/exports"}
 OSS = {"bucket": "b", "server": "https://s3.example.org", "access_key": "AK-open", "secret_key": "SK-secret"}
 
 
@@ -86,7 +87,19 @@ class TestRequests:
             assert "AK-open" not in message
         assert "SK-secret" not in repr(check_volume({"name": "data", "type": "oss", "parameters": {"oss": OSS}}, SIZES))
 
+    def test_parameters_have_an_end(self) -> None:
+        parameters = {"nfs": {**NFS, "options": "x" * 65_536}}
+        assert refused({"name": "data", "type": "nfs", "parameters": parameters}) == {
+            "parameters": ["Ensure this field has no more than 65536 characters of JSON."]
+        }
+
     def test_parameters_must_be_those_of_the_type(self) -> None:
+        """`drycc volumes add` without `--type` sends what belongs to another one."""
+        for kind in ("csi", "oss"):
+            parameters = {"nfs": NFS, "oss": OSS} if kind == "oss" else {"nfs": NFS}
+            assert refused({"name": "data", "type": kind, "parameters": parameters}) == {
+                "parameters": [f"the type is {kind}, but these are parameters of nfs: give the type that is meant"]
+            }
         assert refused({"name": "data", "type": "nfs", "parameters": {"oss": OSS}}) == {
             "parameters": [
                 "could not validate {'oss': {'bucket': 'b', 'server': 'https://s3.example.org', 'access_key': '***', "
@@ -112,6 +125,13 @@ class TestMounting:
     def test_bad_paths(self, path: object) -> None:
         with pytest.raises(InvalidValueError, match="Volume path format: /path"):
             parse_mounts({"path": {"web": path}})
+
+    def test_long_paths(self) -> None:
+        """No kernel mounts there (PATH_MAX of Linux)."""
+        assert mount_path("/" + "a" * 4094) == "/" + "a" * 4094
+        for path in ("/" + "a" * 4095, "/" + "é" * 2048):
+            with pytest.raises(InvalidValueError, match="Volume path format: /path, less than 4096 bytes"):
+                mount_path(path)
 
     def test_good_paths(self) -> None:
         assert parse_mounts({"path": {"web": "/data/", "worker": None, "run": "/a-b/c_d"}}) == {

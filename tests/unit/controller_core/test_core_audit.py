@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from controller.domain.audit import config_facts
+from controller.domain.jobs import Command
 from controller.domain.releases import ConfigData, ConfigValue
 
 PLAIN = ConfigData(
@@ -49,3 +52,19 @@ def test_a_secret_that_changes_is_told_without_itself() -> None:
     other = replace(PLAIN, registry={"web": {"username": "ana", "password": "s3cret-9"}})
     before, after = config_facts(PLAIN, other)
     assert before == after == {"registry": {"web": {"username": "ana", "password": "***"}}}
+
+
+@pytest.mark.parametrize(
+    ("words", "is_line", "shown"),
+    [
+        (("psql --password=s3cret shop",), True, "psql"),
+        (("psql --password=s3cret shop",), False, "psql"),
+        (("psql", "--password=s3cret"), False, "psql"),
+        (("PGPASSWORD=s3cret psql",), False, "***"),
+        (("'", "s3cret"), False, "'"),
+        (("",), False, ""),
+        (("x" * 200,), True, "x" * 100),
+    ],
+)
+def test_of_a_command_its_name_is_shown(words: tuple[str, ...], is_line: bool, shown: str) -> None:
+    assert Command(words, is_line=is_line).shown == shown

@@ -8,10 +8,20 @@ from uuid import uuid4
 
 import pytest
 
-from controller.domain.builds import EMPTY_COMMAND, Start, check_build, ptypes_of, release_jobs, start_of
+from controller.domain.builds import (
+    EMPTY_COMMAND,
+    IMAGE_MESSAGE,
+    Start,
+    check_build,
+    check_owner,
+    ptypes_of,
+    release_jobs,
+    start_of,
+)
+from controller.domain.configs import config_from_build
 from controller.domain.errors import InvalidFieldsError
 from controller.domain.names import PTYPE_LENGTH_MESSAGE, PTYPE_MESSAGE
-from controller.domain.releases import Build
+from controller.domain.releases import Build, ConfigData
 from shared.errors import InvalidInputError
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -73,8 +83,10 @@ def test_bad_procfiles(procfile: object, message: str) -> None:
             {"pipeline": {"a.yaml": DEPLOY | {"deploy": {"foo": 1}}}},
             "Additional properties are not allowed ('foo' was unexpected)",
         ),
-        ({"pipeline": {"a.yaml": DEPLOY | {"env": {"A": 1}}}}, "1 is not of type 'string'"),
-        ({"pipeline": {}, "config": {"jobs": {"A": 1}}}, "1 is not of type 'string'"),
+        ({"pipeline": {"a.yaml": DEPLOY | {"env": {"A": 1}}}}, "'***' is not of type 'string'"),
+        ({"pipeline": {}, "config": {"jobs": {"A": 1}}}, "'***' is not of type 'string'"),
+        ({"pipeline": {"a.yaml": DEPLOY | {"config": ["my jobs"]}}}, "'my jobs' does not match"),
+        ({"pipeline": {"a.yaml": DEPLOY | {"run": {"timeout": 10**300}}}}, "is greater than the maximum of"),
         ({"pipeline": {"a.yaml": DEPLOY, "b.yaml": DEPLOY}}, "Pipeline's ptype must be unique"),
         ({"pipeline": {"a.yaml": DEPLOY | {"ptype": "w"}}}, PTYPE_LENGTH_MESSAGE),
         ({"pipeline": {"my file": DEPLOY}}, "'my file' does not match any of the regexes"),
@@ -84,6 +96,105 @@ def test_bad_dryccfiles(dryccfile: object, message: str) -> None:
     [found] = errors(**BASE, dryccfile=dryccfile)["dryccfile"]
     assert message in found
     assert found == message or found.startswith("could not validate {")
+
+
+@pytest.mark.parametrize(
+    "dryccfile",
+    [
+        {"config": {"jobs": {"TOKEN": "s3cret"}}},
+        {"pipeline": {"a.yaml": DEPLOY | {"env": {"TOKEN": "s3cret"}, "deploy": 1}}},
+        {"pipeline": {"a.yaml": DEPLOY | {"env": {"TOKEN": ["s3cret"]}}}},
+        {"pipeline": {"a.yaml": DEPLOY | {"env": "TOKEN=s3cret"}}},
+        {"pipeline": {"a.yaml": DEPLOY | {"build": {"arg": {"TOKEN": {"is": "s3cret"}}}}}},
+        "config: {jobs: {TOKEN: s3cret}}",
+    ],
+)
+def test_what_is_said_of_dryccfiles_repeats_no_value_of_a_variable(dryccfile: object) -> None:
+    [found] = errors(**BASE, dryccfile=dryccfile)["dryccfile"]
+    assert "s3cret" not in found
+    assert "***" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "dog", "PORT can only be a numeric value"),
+        ("PORT", "9" * 5000, "PORT needs to be between 1 and 65535"),
+        ("DRYCC_DEPLOY_TIMEOUT", "soon", "DRYCC_DEPLOY_TIMEOUT can only be a numeric value"),
+    ],
+)
+def test_numbers_in_dryccfiles_are_checked_as_in_configs(name: str, value: str, message: str) -> None:
+    variables = {name: value}
+    in_type = {"pipeline": {"a.yaml": DEPLOY | {"env": variables}}}
+    in_group = {"pipeline": {"a.yaml": DEPLOY}, "config": {"jobs": variables}}
+    for dryccfile in (in_type, in_group):
+        assert errors(**BASE, dryccfile=dryccfile) == {"dryccfile": [message]}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "--privileged",
+        "--volume=/:/host",
+        "-v",
+        "shop:1 --privileged",
+        "shop:1\n",
+        "docker-archive:/etc/passwd",
+        "dir:/var/lib",
+        "docker://shop",
+        "Shop",
+        "shop:",
+        "shop@sha256:1",
+        "registry.test//shop",
+        "../shop",
+        "a" * 1025,
+    ],
+)
+def test_images_are_names_and_never_options_of_a_program(image: str) -> None:
+    if image.strip() == image:
+        assert errors(**BASE | {"image": image}) == {"image": [IMAGE_MESSAGE]}
+    for section in ("deploy", "run"):
+        pipeline = {"pipeline": {"a.yaml": DEPLOY | {section: {"image": image}}}}
+        assert errors(**BASE, dryccfile=pipeline) == {"dryccfile": [IMAGE_MESSAGE]}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "a",
+        "shop:1.4",
+        "library/shop__two/three--four:V1_x",
+        "127.0.0.1.nip.io:5000/shop",
+        "Registry.Example.ORG:443/team/shop:1",
+        "[2001:db8::1]:5000/shop",
+        f"registry.test/shop:1@sha256:{'0' * 64}",
+        "workspace/shop:0192f0c1-7c00-7000-8000-000000000000",
+    ],
+)
+def test_names_of_images(image: str) -> None:
+    assert check_build(BASE | {"image": image}).image == image
+
+
+@pytest.mark.parametrize("repository", ["workspace/", "localhost/workflow/", "workflow/"])
+def test_what_was_built_here_for_another_app_is_refused(repository: str) -> None:
+    for name, is_own in (("shop:1", True), ("other:1", False), ("shop-two:1", False), ("shop", False)):
+        pipelines = [
+            {"pipeline": {"a.yaml": DEPLOY | {part: {"image": repository + name}}}} for part in ("deploy", "run")
+        ]
+        for dryccfile in pipelines:
+            request = check_build(BASE | {"dryccfile": dryccfile})
+            if is_own:
+                check_owner(request, "shop")
+            else:
+                with pytest.raises(InvalidInputError, match=f"{repository}{name} was built for another app"):
+                    check_owner(request, "shop")
+
+
+def test_an_empty_variable_of_a_group_stays_with_every_build() -> None:
+    made = build(dryccfile={"pipeline": {"a.yaml": DEPLOY}, "config": {"jobs": {"EMPTY": ""}}})
+    once = config_from_build(ConfigData(), made)
+    assert [value.as_json() for value in once.values] == [{"name": "EMPTY", "group": "jobs", "value": ""}]
+    assert config_from_build(once, made) == once
 
 
 def test_a_pipeline_without_types_is_refused_before_anything_is_written() -> None:

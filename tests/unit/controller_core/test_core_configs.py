@@ -185,12 +185,38 @@ class TestFields:
                 {"livenessProbe": {"httpGet": {"port": "50"}}},
                 "could not validate {'httpGet': {'port': '50'}}: '50' is not of type 'integer'",
             ),
+            (
+                "healthcheck",
+                {"livenessProbe": {"tcpSocket": {"port": 0}}},
+                "could not validate {'tcpSocket': {'port': 0}}: 0 is less than the minimum of 1",
+            ),
+            (
+                "healthcheck",
+                {"livenessProbe": {"periodSeconds": 2**31}},
+                "could not validate {'periodSeconds': 2147483648}: "
+                "2147483648 is greater than the maximum of 2147483647",
+            ),
+            (
+                "healthcheck",
+                {"livenessProbe": {"httpGet": {"httpHeaders": [{"name": "Authorization", "value": "s3cret"}]}}},
+                "could not validate {'httpGet': {'httpHeaders': [{'name': '***', 'value': '***'}]}}: "
+                "'port' is a required property",
+            ),
             ("healthcheck", "x", "could not validate 'x': 'x' is not of type 'object'"),
             ("lifecycle_pre_stop", "x", "Expected a dictionary, but got str."),
         ],
     )
     def test_bad_entries(self, field: str, entry: object, message: str) -> None:
         assert errors(**{field: {"web": entry}}) == {field: [message]}
+
+    @pytest.mark.parametrize(
+        "text",
+        ['{"web":{"livenessProbe":{"x":NaN}}}', '{"web":{"livenessProbe":{"x":1e999}}}', "{", "[" * 100_000]
+        + [f'{{"web":{{"livenessProbe":{{"x":"{bad}"}}}}}}' for bad in (r"\u0000", r"\ud800")],
+    )
+    def test_texts_that_hold_json_are_read_as_strictly_as_bodies(self, text: str) -> None:
+        assert errors(healthcheck=text) == {"healthcheck": ["Value must be valid JSON."]}
+        assert errors(values=text) == {"values": ["Value must be valid JSON."]}
 
     def test_all_fields_are_told_at_once(self) -> None:
         found = errors(limits=[], tags={"we": {}}, registry=None)

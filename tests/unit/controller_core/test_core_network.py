@@ -291,6 +291,8 @@ class TestRules:
             ("HTTPRoute", {"filters": [{"type": "ExtensionRef"}] * 17}, False),
             ("HTTPRoute", {"timeouts": {"request": "10s", "backendRequest": "1m30s"}}, True),
             ("HTTPRoute", {"timeouts": {"request": "10"}}, False),
+            ("HTTPRoute", {"timeouts": {"request": "10s\n"}}, False),
+            ("HTTPRoute", {"matches": [{"headers": [{"name": "x\n", "value": "1"}]}]}, False),
             ("HTTPRoute", {"sessionPersistence": {"type": "Cookie", "absoluteTimeout": "1h"}}, True),
             ("HTTPRoute", {"sessionPersistence": {"type": "Token"}}, False),
             ("GRPCRoute", {"matches": [{"method": {"service": "a.B", "method": "Get", "type": "Exact"}}]}, True),
@@ -325,6 +327,24 @@ class TestRules:
         problem = new_rules_problem([{"backendRefs": [{"name": "a", "port": 0}]}], "TCPRoute")
         assert problem is not None
         assert problem.endswith("0 is less than the minimum of 1")
+
+    @pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+    def test_values_of_headers_are_never_repeated(self, kind: str) -> None:
+        """They may be passwords, and messages about bad input are logged."""
+        secret = {"name": "X-Key", "value": "hush-hush"}
+        for wrong in (
+            {"filters": [{"type": "Magic", "requestHeaderModifier": {"set": [secret]}}]},
+            {"filters": [{"type": "Magic", "responseHeaderModifier": {"add": [secret]}}]},
+            {"matches": [{"headers": [{**secret, "type": "Magic"}], "path": {"value": "/shop"}}]},
+            {"filters": [{"requestHeaderModifier": {"set": [{**secret, "value": "hush-hush" * 500}]}}]},
+            {"filters": [{"requestHeaderModifier": {"set": [{**secret, "value": ["hush-hush"]}]}}]},
+        ):
+            no_rules = [{**backend("shop", 0), **wrong}]
+            for problem in (rules_problem([{**backend("shop", 80), **wrong}], kind), new_rules_problem(no_rules, kind)):
+                assert problem is not None
+                assert "hush" not in problem
+                assert "***" in problem
+                assert ("/shop" in problem) == ("path" in str(wrong))
 
     def test_filters_that_are_none_do_no_harm(self) -> None:
         rules = parse_rules([{"backendRefs": [{"name": "shop", "port": 80}], "filters": ["x"]}], "TCPRoute")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 import typer
 
 from builder.main import create_app
 from builder.settings import Settings
 from shared.db import migrate as migrate_database
-from shared.errors import SuiteError
 from shared.logging import configure_logging
+from shared.process import run, run_program
 from shared.settings import SettingsError, load_settings
 from shared.web import serve as serve_app
 
@@ -22,7 +19,7 @@ cli = typer.Typer(help="Git over SSH and builds of Workflow.", no_args_is_help=T
 def serve() -> None:
     """Take pushes, build them and answer HTTP, until SIGTERM."""
     settings = _settings()
-    asyncio.run(serve_app(create_app(settings), settings, install_signal_handlers=True))
+    run(serve_app(create_app(settings), settings, install_signal_handlers=True))
 
 
 @cli.command()
@@ -31,16 +28,12 @@ def migrate() -> None:
     settings = _settings()
     if settings.database_url is None:
         raise SettingsError("BUILDER_DATABASE_URL: is required; set it to the URL of the database `builder`")
-    asyncio.run(migrate_database(settings.database_url, "builder"))
+    run(migrate_database(settings.database_url, "builder"))
 
 
 def main() -> None:
     """The program: what is expected to go wrong ends it with one line per error and status 1."""
-    try:
-        cli()
-    except SuiteError as exc:
-        print(exc.detail, file=sys.stderr)
-        raise SystemExit(1) from None
+    run_program(cli)
 
 
 def _settings() -> Settings:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvloop
 
 from controller.main import create_app, render_openapi
 from controller.repositories.cipher import Cipher, UnreadableSecretError
@@ -19,8 +18,8 @@ from controller.settings import Settings
 from controller.worker import open_process, working
 from shared.db import Database
 from shared.db import migrate as migrate_database
-from shared.errors import SuiteError
 from shared.logging import configure_logging
+from shared.process import run, run_program, settle
 from shared.settings import load_settings
 from shared.web import serve as serve_app
 
@@ -31,19 +30,19 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 def serve() -> None:
     """Serve the API, and do the background work unless CONTROLLER_RUN_WORKER is false."""
     settings = _settings()
-    _run(serve_app(create_app(settings), settings, install_signal_handlers=True))
+    run(serve_app(create_app(settings), settings, install_signal_handlers=True))
 
 
 @app.command()
 def work() -> None:
     """Do the background work alone: consumers, outbox relay, reconciler."""
-    _run(_work(_settings()))
+    run(_work(_settings()))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the state that this version needs."""
-    _run(migrate_database(_settings().require_database_url(), "controller"))
+    run(migrate_database(_settings().require_database_url(), "controller"))
 
 
 @app.command("rotate-keys")
@@ -54,7 +53,7 @@ def rotate_keys(
 
     Give every process the new key first; take the old one out of the list when this has ended well.
     """
-    _run(_rotate(_settings(), as_json=as_json))
+    run(_rotate(_settings(), as_json=as_json))
 
 
 @app.command("openapi")
@@ -65,7 +64,7 @@ def print_openapi() -> None:
 
 def main() -> None:
     """Entry point of the `workflow-controller` command."""
-    app()
+    run_program(app)
 
 
 async def _work(settings: Settings) -> None:
@@ -73,6 +72,7 @@ async def _work(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_process(settings) as context, working(context):
+        settle()
         await stop.wait()
 
 
@@ -104,25 +104,10 @@ def _tell(as_json: bool) -> Callable[[str, TableReport], None]:
 
 
 def _settings() -> Settings:
-    try:
-        settings = load_settings(Settings)
-        settings.require_database_url()
-    except (SuiteError, ValueError) as error:
-        raise _fail(str(error)) from None
+    settings = load_settings(Settings)
+    settings.require_database_url()
     configure_logging(service="controller", level=settings.log_level, fmt=settings.log_format)
     return settings
-
-
-def _run(main_coroutine: Coroutine[Any, Any, None]) -> None:
-    try:
-        uvloop.run(main_coroutine)
-    except SuiteError as error:
-        raise _fail(error.detail) from None
-
-
-def _fail(reason: str) -> typer.Exit:
-    typer.echo(reason, err=True)
-    return typer.Exit(code=1)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ async def open_context(
     """The context of a process, closed at the end of the block; `bus` and `engine` stay the caller's to close.
 
     Raises:
-        ValueError: there is no database URL.
+        SettingsError: there is no database URL.
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:

@@ -15,6 +15,7 @@ from controller.domain.audit import Origin
 from controller.domain.policy import Policy
 from controller.engine.port import Engine
 from controller.origin import CURRENT_ORIGIN
+from controller.repositories.apps import KnownApps
 from controller.repositories.cipher import Cipher
 from shared.clock import Clock
 from shared.db import notify
@@ -54,6 +55,7 @@ class Uow:
     policy: Policy
     origin: Origin = field(default_factory=CURRENT_ORIGIN.get)
     standing: Standing = field(default_factory=EverybodyActive)
+    known_apps: KnownApps = field(default_factory=KnownApps)
 
     def now(self) -> datetime:
         """The present, UTC."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 import typer
 
 from hooks.main import create_app
 from hooks.settings import Settings
 from shared.db import migrate as migrate_database
-from shared.errors import SuiteError
 from shared.logging import configure_logging
+from shared.process import run, run_program
 from shared.settings import SettingsError, load_settings
 from shared.web import serve as serve_app
 
@@ -22,7 +19,7 @@ cli = typer.Typer(help="Delivers the deploy hooks of Workflow.", no_args_is_help
 def serve() -> None:
     """Consume releases, send deploy hooks and answer HTTP, until SIGTERM."""
     settings = _settings()
-    asyncio.run(serve_app(create_app(settings), settings, install_signal_handlers=True))
+    run(serve_app(create_app(settings), settings, install_signal_handlers=True))
 
 
 @cli.command()
@@ -31,16 +28,12 @@ def migrate() -> None:
     settings = _settings()
     if settings.database_url is None:
         raise SettingsError("HOOKS_DATABASE_URL: is required; set it to the URL of the database `hooks`")
-    asyncio.run(migrate_database(settings.database_url, "hooks"))
+    run(migrate_database(settings.database_url, "hooks"))
 
 
 def main() -> None:
     """The program: what is expected to go wrong ends it with one line per error and status 1."""
-    try:
-        cli()
-    except SuiteError as exc:
-        print(exc.detail, file=sys.stderr)
-        raise SystemExit(1) from None
+    run_program(cli)
 
 
 def _settings() -> Settings:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 import typer
 
 from registry_refresher.main import create_app
 from registry_refresher.settings import Settings
-from shared.errors import SuiteError
 from shared.logging import configure_logging
+from shared.process import run, run_program
 from shared.settings import load_settings
 from shared.web import serve as serve_app
 
@@ -27,13 +24,9 @@ def serve() -> None:
     """Consume app events, make passes and answer health requests, until SIGTERM."""
     settings = load_settings(Settings)
     configure_logging(service="registry_refresher", level=settings.log_level, fmt=settings.log_format)
-    asyncio.run(serve_app(create_app(settings), settings, install_signal_handlers=True))
+    run(serve_app(create_app(settings), settings, install_signal_handlers=True))
 
 
 def main() -> None:
     """The program: what is expected to go wrong ends it with one line per error and status 1."""
-    try:
-        cli()
-    except SuiteError as exc:
-        print(exc.detail, file=sys.stderr)
-        raise SystemExit(1) from None
+    run_program(cli)

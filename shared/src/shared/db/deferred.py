@@ -6,9 +6,10 @@ Notifications and events of the outbox are such: gathered, they cost one stateme
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Table, Text, bindparam, event, func, insert, select
+from sqlalchemy import ARRAY, Insert, Table, Text, bindparam, event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,12 @@ _ROWS: Final = "workflow.rows"
 _NOTIFY: Final = select(
     func.pg_notify(func.unnest(bindparam("channels", type_=ARRAY(Text))), bindparam("payload", type_=Text))
 )
+
+
+@cache
+def _insert_into(table: Table) -> Insert:
+    # One statement whatever the number of rows: a VALUES list of each length would be compiled and planned by itself.
+    return insert(table)
 
 
 class DeferringSession(Session):
@@ -36,7 +43,7 @@ def defer_rows(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, 
 @event.listens_for(DeferringSession, "before_commit")
 def _do(session: Session) -> None:
     for table, rows in session.info.pop(_ROWS, {}).items():
-        session.execute(insert(table).values(rows))
+        session.execute(_insert_into(table), rows)
     channels = session.info.pop(_CHANNELS, None)
     if channels:
         session.execute(_NOTIFY, {"channels": list(channels), "payload": ""})

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.logging import get_logger
+from shared.process import settle
 from shared.settings import ServiceSettings, SettingsError
 
 _GRACE_SECONDS: Final = 2
@@ -75,6 +76,8 @@ async def serve(app: FastAPI, settings: ServiceSettings, *, install_signal_handl
             loop.add_signal_handler(number, stop.set)
     try:
         async with serving(app, settings) as address:
+            if install_signal_handlers:  # the process is ours alone
+                settle()
             log.info("serving", service=app.state.service, address=str(address.socket or address.base_url))
             await stop.wait()
     finally:

@@ -54,14 +54,12 @@ async def delete_token(uuid: str, who: Who, ctx: Ctx) -> Response:
         raise NotFoundError("") from None  # the contract's body is the empty text, as JSON
     async with ctx.unit_of_work() as uow:
         deleted = await Accounts(uow).delete_token(who, token_id)
-        sealed = deleted.sealed_refresh_token
-        refresh_token = str(uow.cipher.open(sealed)) if sealed else None
     ctx.authenticator.forget_token(deleted.digest)
-    if refresh_token is not None:
+    if deleted.sealed_refresh_token is not None:
         try:
-            await ctx.passport.revoke(refresh_token)
+            await ctx.passport.revoke(str(ctx.unit_of_work.cipher.open(deleted.sealed_refresh_token)))
         except (UnavailableError, GrantEndedError):
-            # Our token is gone whatever passport says; what is left there ends by itself.
+            # Our token is gone whatever passport says, or which key is lost; what is left there ends by itself.
             log.warning("refresh_token_not_revoked", user_id=who.id)
     return Response(status_code=204)
 

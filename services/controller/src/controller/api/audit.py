@@ -16,6 +16,7 @@ from controller.api.deps import Who, Work
 from controller.api.documents_audit import AuditPage
 from controller.api.openapi import doc
 from controller.api.transport import ORIGINAL_PATH
+from controller.api.units import UnitRoute
 from controller.api.words import searchable
 from controller.domain.audit import AuditFilter
 from controller.domain.errors import InvalidFieldsError
@@ -25,7 +26,7 @@ from controller.uow import Uow
 
 DEFAULT_LIMIT: Final = 100
 MOST: Final = 1000
-router = APIRouter(prefix="/v2")
+router = APIRouter(prefix="/v2", route_class=UnitRoute)
 
 
 @dataclass(frozen=True)

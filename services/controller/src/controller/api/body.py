@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from controller.api.compat import BodyTooLargeError, MediaTypeError
 from controller.domain.errors import NON_FIELD, InvalidFieldsError
+from controller.domain.json_text import parse_json
 from shared.errors import InvalidInputError
 
 _NAMES = {list: "list", str: "str", int: "int", float: "float", bool: "bool", type(None): "NoneType"}
@@ -78,38 +77,9 @@ def parse(raw: bytes) -> object:
         InvalidInputError: they are none, or hold what no column can; the parser's message says where.
     """
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
-        if b"\\u" in raw or b"\0" in raw:
-            _check_storable(value)
-    except RecursionError:
-        raise InvalidInputError("JSON parse error - nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        return parse_json(raw.decode("utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one, too
         raise InvalidInputError(f"JSON parse error - {error}") from None
-    return value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse_constant(text)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"Out of range float values are not JSON compliant: {name}")
-
-
-def _check_storable(value: Any) -> None:
-    """PostgreSQL stores neither U+0000 nor halves of surrogate pairs."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("Null characters are not allowed.")
-        value.encode("utf-8")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_storable(key)
-            _check_storable(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_storable(item)
 
 
 Body = Annotated[Mapping[str, object], Depends(read_object)]

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from controller.api import present_domains
 from controller.api.body import Body
-from controller.api.deps import Who, Work
+from controller.api.deps import Ctx, Who, Work
 from controller.api.documents import Page
 from controller.api.documents_domains import AttachRequest, CertificateDocument, CertificateRequest
 from controller.api.idempotency import IdempotentRoute
@@ -28,9 +28,11 @@ async def list_certificates(app_id: str, who: Who, uow: Work, paging: Paging) ->
 
 
 @router.post("", **doc(CertificateDocument, status=201, body=CertificateRequest, errors=(404,)))
-async def add_certificate(app_id: str, who: Who, body: Body, uow: Work) -> Response:
+async def add_certificate(app_id: str, who: Who, body: Body, ctx: Ctx, uow: Work) -> Response:
     """Keep a certificate and its key."""
-    await Access(uow).app(app_id, who, Action.CHANGE)
+    # Reading a key can take seconds, in which no connection is to be held: `uow` begins with its first query.
+    async with ctx.unit_of_work.reading() as reading:
+        await Access(reading).app(app_id, who, Action.CHANGE)
     certificate = await Certificates(uow).add(app_id, body, actor=who)
     return JSONResponse(present_domains.certificate(certificate), status_code=201)
 

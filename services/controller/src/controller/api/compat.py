@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Match, Route
 
 from controller.domain.errors import InvalidFieldsError, InvalidValueError
 from shared.errors import ForbiddenError, InvalidInputError, NotFoundError, SuiteError, UnauthenticatedError
@@ -123,15 +124,23 @@ async def _on_http_error(request: Request, exc: Exception) -> Response:
     if exc.status_code == 404:
         return HTMLResponse(NOT_FOUND_PAGE, status_code=404)
     if exc.status_code == 405:
-        return _method_not_allowed(request, exc)
+        return _method_not_allowed(request)
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 
-def _method_not_allowed(request: Request, exc: HTTPException) -> Response:
+def _method_not_allowed(request: Request) -> Response:
+    headers = {"Allow": ", ".join(sorted(_methods_at(request)))}
     if not request.url.path.startswith("/v2"):
-        return Response(status_code=405, headers=exc.headers)
-    detail = f'Method "{request.method}" not allowed.'
-    return JSONResponse({"detail": detail}, status_code=405, headers=exc.headers)
+        return Response(status_code=405, headers=headers)
+    return JSONResponse({"detail": f'Method "{request.method}" not allowed.'}, status_code=405, headers=headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """What the path takes, of all routes that it has: the router tells of the first one only."""
+    routes = [route for route in request.app.router.routes if isinstance(route, Route)]
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in fitting for method in route.methods or ()}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _on_validation_error(_request: Request, exc: Exception) -> Response:

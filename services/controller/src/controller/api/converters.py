@@ -32,8 +32,9 @@ class _Version(Convertor[int]):
 
 PATTERNS: Final = {
     "app": r"[a-z0-9-]+",
-    "domain": r"\**\.?[-._\w]+",
+    "domain": r"\**\.?[-._\w\x80-\uffff]+",  # marks of Indic scripts and such are not in \w
     "name": r"[a-z0-9]+(?:-[a-z0-9]+)*",
+    "process": r"[a-z0-9-]+",  # names of apps, which these begin with, may have several hyphens in a row
     "plan": r"[-.\w]+",
     "service_class": r"[-_ .\w]+",
     "file": r"[\s\S]+",

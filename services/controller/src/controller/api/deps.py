@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -77,7 +76,7 @@ def _credentials(words: list[str]) -> str:
 
 
 async def require_person(connection: HTTPConnection) -> Account:
-    """The person who asks.
+    """The person who asks; what the billing manager says of the owner of the app in the path is known from here on.
 
     Raises:
         UnauthenticatedError: nobody we know does.
@@ -88,6 +87,7 @@ async def require_person(connection: HTTPConnection) -> Account:
         raise UnauthenticatedError(ANONYMOUS)
     if caller.account is None:
         raise ForbiddenError(FORBIDDEN)
+    await know_owner(connection)
     return caller.account
 
 
@@ -124,14 +124,15 @@ async def _manager(connection: HTTPConnection, ctx: Ctx) -> None:
     bind_context(actor="manager")
 
 
-async def know_owner(connection: HTTPConnection, ctx: Ctx) -> None:
-    """Have the standing of the owner known before the transaction begins, for `Access` to decide by.
+async def know_owner(connection: HTTPConnection) -> None:
+    """Have the standing of the owner known before the first query, for `Access` to decide by.
 
-    Asks for nobody that we do not know, and only where a billing manager is configured.
+    Nobody pays for it where no billing manager is configured, and no request twice.
     """
-    app = connection.path_params.get("app_id")
-    if ctx.manager is not None and app is not None and await find_caller(connection) is not None:
+    ctx, app = context_of(connection), connection.path_params.get("app_id")
+    if ctx.manager is not None and app is not None and not hasattr(connection.state, "knows_owner"):
         await know_owner_of(ctx, str(app))
+        connection.state.knows_owner = True
 
 
 async def know_owner_of(ctx: Context, app: str) -> None:
@@ -144,24 +145,26 @@ async def know_owner_of(ctx: Context, app: str) -> None:
         await ctx.manager.ask(found.owner.id)
 
 
-async def unit_of_work(request: Request, ctx: Ctx) -> AsyncIterator[Uow]:
-    """One transaction; for a GET, which changes nothing, none is begun.
-
-    A request with an idempotency key has its transaction already (`api.idempotency`), which is ended where it began.
-    """
+def begun_work(request: Request) -> Uow | None:
+    """The unit of work that the request has already."""
     begun: Uow | None = getattr(request.state, "work", None)
-    if begun is not None:
-        yield begun
-        return
-    units = ctx.unit_of_work
-    async with units.reading() if request.method == "GET" else units() as uow:
-        yield uow
+    return begun
 
 
-# An account before a transaction: anonymous requests cost none.
+def use_work(request: Request, uow: Uow) -> None:
+    """Have the request's endpoint work in `uow`, which whoever calls this ends."""
+    request.state.work = uow
+
+
+async def unit_of_work(request: Request) -> Uow:
+    """The unit of work that the route has opened (`api.units`, `api.idempotency`)."""
+    begun = begun_work(request)
+    if begun is None:
+        raise RuntimeError("this endpoint needs a router with route_class=UnitRoute or IdempotentRoute")
+    return begun
+
+
 Who = Annotated[Account, Depends(require_person)]
 Builder = Depends(_builder)
 Manager = Depends(_manager)
-KnownOwner = Depends(know_owner)
-# Scope "function": the commit comes before the first byte of the answer, so that a 2xx is never taken back.
-Work = Annotated[Uow, Depends(unit_of_work, scope="function")]
+Work = Annotated[Uow, Depends(unit_of_work)]

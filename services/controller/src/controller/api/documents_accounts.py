@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from controller.api.documents import Created, Timestamp
-from controller.api.documents_releases import Command, Dryccfile, Ptype
+from controller.api.documents_releases import Command, Dryccfile, Image, Ptype
 
 Permission = Literal["view", "change", "delete"]
 PermissionList = Annotated[
@@ -140,7 +140,7 @@ class PushRequest(TypedDict):
 class PushedBuild(PushRequest):
     """A finished build. Null counts as empty in the optional fields."""
 
-    image: str
+    image: Image
     stack: Annotated[str, Field(max_length=32)]
     sha: NotRequired[Annotated[str, Field(max_length=40)] | None]
     procfile: NotRequired[dict[Ptype, Command] | None]

@@ -8,6 +8,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from controller.api.documents import Created, Timestamp
+from controller.domain.builds import IMAGE_PATTERN, LONGEST_IMAGE
+from controller.domain.schemas import MOST_NUMBER
 
 Handler = Annotated[dict[str, object], Field(description="A lifecycle handler as Kubernetes has it.")]
 Ptype = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", min_length=3, max_length=63)]
@@ -16,6 +18,10 @@ Word = Annotated[str, Field(pattern="^[A-z0-9_.-]+$")]
 FileName = Annotated[str, Field(pattern="^[a-z0-9]+([.][a-z0-9]+)*$")]
 Command = Annotated[str, Field(pattern=r"\S")]
 Digits = Annotated[str, Field(pattern="^[0-9]+$")]
+Image = Annotated[str, Field(pattern=f"^{IMAGE_PATTERN}$", max_length=LONGEST_IMAGE)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Some = Annotated[int, Field(ge=0, le=MOST_NUMBER)]
+AtLeastOne = Annotated[int, Field(ge=1, le=MOST_NUMBER)]
 
 
 class PipelineBuild(TypedDict, total=False):
@@ -30,8 +36,8 @@ class PipelineRun(TypedDict, total=False):
 
     command: list[str]
     args: list[str]
-    image: str
-    timeout: Annotated[int, Field(ge=1)]
+    image: Image | Literal[""]
+    timeout: AtLeastOne
 
 
 class PipelineDeploy(TypedDict, total=False):
@@ -39,7 +45,7 @@ class PipelineDeploy(TypedDict, total=False):
 
     command: list[str]
     args: list[str]
-    image: str
+    image: Image | Literal[""]
 
 
 class Pipeline(TypedDict):
@@ -51,7 +57,7 @@ class Pipeline(TypedDict):
     build: NotRequired[PipelineBuild]
     run: NotRequired[PipelineRun]
     env: NotRequired[dict[Word, str]]
-    config: NotRequired[list[str]]
+    config: NotRequired[list[Word]]
 
 
 class Dryccfile(TypedDict, total=False):
@@ -64,7 +70,7 @@ class Dryccfile(TypedDict, total=False):
 class BuildRequest(TypedDict):
     """An image, and the processes that it has."""
 
-    image: str
+    image: Image
     stack: Annotated[str, Field(max_length=32, examples=["container"])]
     sha: NotRequired[Annotated[str, Field(max_length=40)]]
     procfile: NotRequired[Annotated[dict[Ptype, Command], Field(examples=[{"web": "./serve", "worker": "./work"}])]]
@@ -139,7 +145,7 @@ class HttpHeader(TypedDict):
 class HttpGet(TypedDict):
     """A probe by HTTP."""
 
-    port: int
+    port: Port
     path: NotRequired[str]
     host: NotRequired[str]
     scheme: NotRequired[str]
@@ -149,7 +155,7 @@ class HttpGet(TypedDict):
 class TcpSocket(TypedDict):
     """A probe by connecting."""
 
-    port: int
+    port: Port
 
 
 class ExecAction(TypedDict):
@@ -164,11 +170,11 @@ class Probe(TypedDict, total=False):
     exec: ExecAction
     httpGet: HttpGet
     tcpSocket: TcpSocket
-    initialDelaySeconds: Annotated[int, Field(ge=0)]
-    timeoutSeconds: Annotated[int, Field(ge=1)]
-    periodSeconds: Annotated[int, Field(ge=1)]
-    successThreshold: Annotated[int, Field(ge=1)]
-    failureThreshold: Annotated[int, Field(ge=1)]
+    initialDelaySeconds: Some
+    timeoutSeconds: AtLeastOne
+    periodSeconds: AtLeastOne
+    successThreshold: AtLeastOne
+    failureThreshold: AtLeastOne
 
 
 class Probes(TypedDict, total=False):
@@ -291,9 +297,9 @@ class RollbackResult(TypedDict):
 class Autoscale(TypedDict):
     """How many instances there may be, and the CPU use in percent that decides it."""
 
-    min: int
-    max: int
-    cpu_percent: int
+    min: Some
+    max: AtLeastOne
+    cpu_percent: AtLeastOne
 
 
 class SettingsRequest(TypedDict, total=False):

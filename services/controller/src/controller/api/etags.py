@@ -36,11 +36,12 @@ async def _if_match(request: Request) -> IfMatch:
     Raises:
         InvalidInputError: the header is malformed.
     """
-    header = ", ".join(request.headers.getlist("if-match"))
-    if header.strip() in ("", "*"):
+    headers = request.headers.getlist("if-match")
+    header = ", ".join(headers)
+    if not headers or header.strip() == "*":
         return ANY_VERSION
     tags, position = set(), 0
-    while position < len(header):
+    while position == 0 or position < len(header):
         found = _TAG.match(header, position)
         if found is None:
             raise InvalidInputError('If-Match must be * or entity tags in quotes, e.g. If-Match: "1f0e...", as in ETag')

@@ -6,34 +6,31 @@ kept: the transaction is rolled back with them, and the request may be tried aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final
 
 from fastapi import Request
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from controller.api.body import is_json, read_raw
-from controller.api.deps import context_of, find_caller, has_builder_key, know_owner, unit_of_work
+from controller.api.deps import context_of, find_caller, has_builder_key, know_owner, use_work
+from controller.api.units import Handler, UnitRoute, is_done_in_one_transaction
 from controller.context import Context
 from controller.domain.idempotency import HEADER, Answer, Claim, StillRunningError, check_key, digest_of
 from controller.services.idempotency import Answers
 from controller.uow import Uow
 
 REPLAYED: Final = "Idempotent-Replayed"
-_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(UnitRoute):
     """Routes that take the key of callers that we know; anonymous ones have none.
 
     Endpoints should do all of their work in `deps.Work`. Of one that does not (it waits for somebody else between
     transactions) the answer is stored after the effect: a crash in between leaves the effect without the answer.
     """
 
-    def get_route_handler(self) -> _Handler:
-        """The handler of FastAPI, behind a look for the key."""
+    def get_route_handler(self) -> Handler:
+        """The handler of `UnitRoute`, behind a look for the key."""
         handle = super().get_route_handler()
         once = _in_one_transaction if is_done_in_one_transaction(self.dependant) else _in_several
 
@@ -51,27 +48,22 @@ class IdempotentRoute(APIRoute):
         return handle_once
 
 
-def is_done_in_one_transaction(dependant: Dependant) -> bool:
-    """Whether an endpoint works in `deps.Work`."""
-    return dependant.call is unit_of_work or any(map(is_done_in_one_transaction, dependant.dependencies))
-
-
-async def _in_one_transaction(request: Request, claim: Claim, handle: _Handler) -> Response:
+async def _in_one_transaction(request: Request, claim: Claim, handle: Handler) -> Response:
     ctx = context_of(request)
-    await know_owner(request, ctx)
+    await know_owner(request)
     async with ctx.unit_of_work() as uow:
         answers = _answers(ctx, uow)
         known = await answers.begin(claim)
         if known is not None:
             return _replay(known)
-        request.state.work = uow
+        use_work(request, uow)
         response = await handle(request)
         if response.status_code < 400:
             await answers.keep(claim, _answer_of(response))
     return response
 
 
-async def _in_several(request: Request, claim: Claim, handle: _Handler) -> Response:
+async def _in_several(request: Request, claim: Claim, handle: Handler) -> Response:
     ctx = context_of(request)
     async with ctx.database.try_lock(claim.lock) as mine:
         if not mine:

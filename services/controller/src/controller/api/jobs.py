@@ -76,14 +76,14 @@ async def start_job(app_id: str, who: Who, body: Body, uow: Work) -> Response:
     return JSONResponse(present.job(job), status_code=201, headers=_headers(job))
 
 
-@router.get("/jobs/{name:name}", **doc(JobDocument, errors=(404,)))
+@router.get("/jobs/{name:process}", **doc(JobDocument, errors=(404,)))
 async def get_job(app_id: str, name: str, who: Who, uow: Work) -> Response:
     """One of them."""
     await Access(uow).app(app_id, who, Action.VIEW)
     return JSONResponse(present.job(await Jobs(uow).get(app_id, name)))
 
 
-@router.delete("/jobs/{name:name}", **doc(status=204, errors=(404,)))
+@router.delete("/jobs/{name:process}", **doc(status=204, errors=(404,)))
 async def stop_job(app_id: str, name: str, who: Who, uow: Work) -> Response:
     """Stop it; one that has ended stays as it is."""
     await Access(uow).app(app_id, who, Action.DELETE)
@@ -91,7 +91,7 @@ async def stop_job(app_id: str, name: str, who: Who, uow: Work) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/jobs/{name:name}/log", **doc(str, media_type=PLAIN_TEXT, errors=(400, 404)))
+@router.get("/jobs/{name:process}/log", **doc(str, media_type=PLAIN_TEXT, errors=(400, 404)))
 async def read_log(app_id: str, name: str, who: Who, ctx: Ctx, excerpt: Wanted) -> Response:
     """Its output, from byte `offset` on. With `follow` the answer goes on until the command has ended; who was cut off
     asks again with the number of bytes received so far."""

@@ -9,11 +9,12 @@ from controller.api.body import Body
 from controller.api.deps import Manager, Work
 from controller.api.documents_audit import BlockRequest
 from controller.api.openapi import doc
+from controller.api.units import UnitRoute
 from controller.domain.blocks import DEFAULT_REMARK, MAX_REMARK, check_target
 from controller.domain.fields import FieldChecker
 from controller.services.blocklist import Blocklist
 
-router = APIRouter(prefix="/v2/manager", dependencies=[Manager])
+router = APIRouter(prefix="/v2/manager", dependencies=[Manager], route_class=UnitRoute)
 
 
 @router.post("/{kind:opaque}/{id:opaque}/block", **doc(status=201, body=BlockRequest, guard="manager"))

@@ -54,7 +54,7 @@ async def list_pods(app_id: str, who: Who, ctx: Ctx) -> Response:
     return listed(map(present.pod, present.newest_first(observation.instances)))
 
 
-@router.get("/pods/{name:name}/describe", **doc(Listing[PodContainerDocument], errors=(400,)))
+@router.get("/pods/{name:process}/describe", **doc(Listing[PodContainerDocument], errors=(400,)))
 async def describe_pod(app_id: str, name: str, who: Who, ctx: Ctx) -> Response:
     """What an instance consists of and how it fares."""
     observation = await _observe(ctx, app_id, who, Action.VIEW)
@@ -91,7 +91,7 @@ async def list_ptypes(app_id: str, who: Who, ctx: Ctx) -> Response:
     return listed(map(present.ptype, views))
 
 
-@router.get("/ptypes/{name:name}/describe", **doc(Listing[PtypeContainerDocument], errors=(400,)))
+@router.get("/ptypes/{name:process}/describe", **doc(Listing[PtypeContainerDocument], errors=(400,)))
 async def describe_ptype(app_id: str, name: str, who: Who, uow: Work) -> Response:
     """What a process type consists of; `name` is `<app>-<ptype>`."""
     await Access(uow).app(app_id, who, Action.VIEW)

@@ -93,8 +93,14 @@ def _key(scope: Scope, headers: Headers) -> bytes | None:
     """Whose request it is: a digest, so that no credential stays in memory. None: nobody's that is counted."""
     if scope["path"].startswith(_LOGIN_PATHS):
         return _digest("address", str(scope["client"][0]) if scope.get("client") else "")
-    credentials = ((name, headers.get(name)) for name in _CREDENTIALS)
+    credentials = ((name, _secret_in(headers.get(name, ""))) for name in _CREDENTIALS)
     return next((_digest(name, secret) for name, secret in credentials if secret), None)
+
+
+def _secret_in(header: str) -> str:
+    """What counts of a credential: neither the word before it nor the blanks around it make it another one."""
+    words = header.split()
+    return " ".join(words[1:] or words)
 
 
 def _digest(kind: str, text: str) -> bytes:

@@ -11,12 +11,13 @@ from controller.api.documents import Page
 from controller.api.documents_accounts import UserDocument
 from controller.api.openapi import doc
 from controller.api.paging import Paging
+from controller.api.units import UnitRoute
 from controller.context import Context
 from controller.domain.accounts import Account
 from controller.services.access import PlatformAction, require_platform
 from controller.services.accounts import Accounts
 
-router = APIRouter(prefix="/v2/users")
+router = APIRouter(prefix="/v2/users", route_class=UnitRoute)
 
 
 @router.get("", **doc(Page[UserDocument]))

@@ -28,9 +28,13 @@ async def list_volumes(app_id: str, who: Who, uow: Work, paging: Paging) -> Resp
 
 
 @router.post("", **doc(VolumeDocument, status=201, body=VolumeRequest))
-async def create_volume(app_id: str, who: Who, body: Body, uow: Work) -> Response:
+async def create_volume(app_id: str, who: Who, body: Body, ctx: Ctx, uow: Work) -> Response:
     """A new volume, mounted nowhere yet."""
-    await Access(uow).app(app_id, who, Action.CHANGE)
+    # The engine is asked while no transaction is open: `uow` begins with its first query.
+    async with ctx.unit_of_work.reading() as reading:
+        await Access(reading).app(app_id, who, Action.CHANGE)
+        wanted = Volumes(reading).wanted(body)
+    await ctx.engine.check_volume(app_id, wanted)
     volume = await Volumes(uow).create(app_id, body, actor=who)
     return JSONResponse(present_storage.volume(volume), status_code=201)
 
@@ -45,7 +49,6 @@ async def get_volume(app_id: str, name: str, who: Who, uow: Work) -> Response:
 @router.patch("/{name:name}", **doc(VolumeDocument, body=ExpandRequest, errors=(409,)))
 async def expand_volume(app_id: str, name: str, *, who: Who, body: Body, ctx: Ctx, uow: Work) -> Response:
     """Make the volume larger."""
-    # The engine is asked while no transaction is open: `uow` begins with its first query.
     async with ctx.unit_of_work.reading() as reading:
         await Access(reading).app(app_id, who, Action.CHANGE)
         planned = await Volumes(reading).planned(app_id, name, body)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from controller.domain.config_values import ValueChange, change_problem
 from controller.domain.fields import FieldChecker
 from controller.domain.names import WEB, ptype_problem
 from controller.domain.releases import Build, BuildRequest
-from controller.domain.schemas import DRYCCFILE, schema_problem
+from controller.domain.schemas import DRYCCFILE, JsonPath, schema_problem
 from shared.errors import ConflictError, InvalidInputError
 
 EMPTY_COMMAND = "Command can't be empty for process type"
@@ -18,9 +19,20 @@ LOOPBACK = "image must not use the loopback address"
 PROCFILE_MISSING = (
     "Last deployment had a Procfile but is missing in this deploy. For a successful deployment provide a Procfile."
 )
+IMAGE_MESSAGE = "This is not the name of an image, e.g. registry.example.org/shop:1.4"
 
-_LOCAL = "workspace/"
+# What builders of one machine call what they have built; the last one is Podman's short name of the second.
+_LOCAL = ("workspace/", "localhost/workflow/", "workflow/")
 _LOOPBACK_IMAGE = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?/")
+
+# As registries have it: [host[:port]/]path[:tag][@digest]. Engines hand it to programs: it must never be an option.
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+IMAGE_PATTERN = (
+    rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@[a-z0-9]+:[0-9a-f]{{32,128}})?"
+)
+LONGEST_IMAGE = 1024
+_IMAGE = re.compile(IMAGE_PATTERN)
 
 Pipeline = Mapping[str, Any]
 
@@ -59,9 +71,11 @@ def check_build(
         stack=check.text("stack", required=True, most=32),
         sha=check.text("sha", most=40, null=null_is_empty),
         procfile=cast("Mapping[str, str]", check.mapping("procfile", _procfile_problem, null=null_is_empty)),
-        dryccfile=check.mapping("dryccfile", _dryccfile_problem, null=null_is_empty),
+        dryccfile=check.mapping("dryccfile", _dryccfile_problem, null=null_is_empty, hidden=True),
         dockerfile=check.text("dockerfile", null=null_is_empty),
     )
+    if request.image and not _is_image(request.image):
+        check.fail("image", IMAGE_MESSAGE)
     check.finish()
     if request.dryccfile and not request.dryccfile["pipeline"]:
         raise InvalidInputError("skip deploy, ptypes are not within the optional range: []")
@@ -76,12 +90,9 @@ def check_owner(build: Build | BuildRequest, app: str) -> None:
     Raises:
         InvalidInputError: the build, or a part of it, names such an image.
     """
-    images = [build.image]
-    for pipeline in _pipelines(build):
-        sections = (pipeline.get("deploy"), pipeline.get("run"))
-        images += [str(section["image"]) for section in sections if section and section.get("image")]
-    for image in images:
-        if image.startswith(_LOCAL) and not image.startswith(f"{_LOCAL}{app}:"):
+    own = tuple(f"{prefix}{app}:" for prefix in _LOCAL)
+    for image in (build.image, *_named_images(_pipelines(build))):
+        if image.startswith(_LOCAL) and not image.startswith(own):
             raise InvalidInputError(f"{image} was built for another app")
 
 
@@ -146,9 +157,30 @@ def release_jobs(build: Build, ptypes: tuple[str, ...]) -> tuple[ReleaseJob, ...
     return tuple(jobs)
 
 
+def declared_values(dryccfile: Mapping[str, Any]) -> list[ValueChange]:
+    """The variables in a dryccfile: those of its groups, then those of its process types."""
+    changes = [
+        ValueChange(name, text, group=group)
+        for group, entries in dryccfile.get("config", {}).items()
+        for name, text in entries.items()
+    ]
+    for pipeline in dryccfile["pipeline"].values():
+        changes += [ValueChange(name, text, ptype=pipeline["ptype"]) for name, text in pipeline.get("env", {}).items()]
+    return changes
+
+
 def _pipelines(build: Build | BuildRequest) -> tuple[Pipeline, ...]:
     pipelines = cast("Mapping[str, Pipeline]", build.dryccfile.get("pipeline", {}))
     return tuple(pipelines.values())
+
+
+def _named_images(pipelines: Iterable[Pipeline]) -> list[str]:
+    sections = [section for pipeline in pipelines for section in (pipeline.get("deploy"), pipeline.get("run"))]
+    return [str(section["image"]) for section in sections if section and section.get("image")]
+
+
+def _is_image(name: str) -> bool:
+    return len(name) <= LONGEST_IMAGE and _IMAGE.fullmatch(name) is not None
 
 
 def _pipeline(build: Build, ptype: str) -> Pipeline:
@@ -180,10 +212,19 @@ def _procfile_problem(procfile: Mapping[str, object]) -> str | None:
 def _dryccfile_problem(dryccfile: Mapping[str, object]) -> str | None:
     if not dryccfile:
         return None
-    if (problem := schema_problem(dryccfile, DRYCCFILE)) is not None:
+    if (problem := schema_problem(dryccfile, DRYCCFILE, hides=_is_variable)) is not None:
         return problem
     pipelines = cast("Mapping[str, Pipeline]", dryccfile["pipeline"])
     ptypes = [str(pipeline["ptype"]) for pipeline in pipelines.values()]
     if (problem := next(filter(None, map(ptype_problem, ptypes)), None)) is not None:
         return problem
-    return "Pipeline's ptype must be unique" if len(set(ptypes)) < len(ptypes) else None
+    if len(set(ptypes)) < len(ptypes):
+        return "Pipeline's ptype must be unique"
+    if not all(map(_is_image, _named_images(pipelines.values()))):
+        return IMAGE_MESSAGE
+    return next(filter(None, map(change_problem, declared_values(dryccfile))), None)
+
+
+def _is_variable(path: JsonPath) -> bool:
+    """Whether a variable's value stands there: in a group, in the environment of a type or of its build."""
+    return path[:1] == ["config"] or "env" in path or "arg" in path

@@ -11,7 +11,7 @@ from typing import Any, Final
 from controller.domain.errors import MissingKeyError
 from controller.domain.names import key_problem, ptype_problem, tag_key_problem, tag_value_problem
 from controller.domain.plans import Catalog
-from controller.domain.schemas import PROBE, schema_problem
+from controller.domain.schemas import PROBE, JsonPath, schema_problem
 
 PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROBES_MESSAGE: Final = f"Healthcheck pattern: ^({'|'.join(PROBES)})$"
@@ -120,9 +120,13 @@ def _check_healthcheck(entry: object) -> dict[str, Any]:
     for probe, spec in entry.items():
         if probe not in PROBES:
             raise FieldProblem(_PROBES_MESSAGE)
-        if spec is not None and (problem := schema_problem(spec, PROBE, strict=True)) is not None:
+        if spec is not None and (problem := schema_problem(spec, PROBE, strict=True, hides=_is_header)) is not None:
             raise FieldProblem(problem)
     return dict(entry)
+
+
+def _is_header(path: JsonPath) -> bool:
+    return "httpHeaders" in path
 
 
 def _object(entry: object) -> dict[str, str | None]:

@@ -48,10 +48,19 @@ def parse_values(raw: object) -> tuple[tuple[ValueChange, ...], str | None]:
             problem = f"{_masked(item)} is not valid under any of the given schemas"
             return (), f"could not validate [{shown}]: {problem}"
         change = ValueChange(item["name"], item["value"], item.get("group"), item.get("ptype"))
-        if (message := _change_problem(change)) is not None:
+        if (message := change_problem(change)) is not None:
             return (), message
         changes.append(change)
     return tuple(changes), None
+
+
+def change_problem(change: ValueChange) -> str | None:
+    """What is wrong with the name, the scope or a number that the platform reads; None when nothing is."""
+    if key_problem(change.name) or (change.group is not None and key_problem(change.group)):
+        return KEY_MESSAGE
+    if change.ptype is not None and (problem := ptype_problem(change.ptype)) is not None:
+        return problem
+    return _number_problem(change) if change.value else None
 
 
 def merge_values(base: Sequence[ConfigValue], changes: Iterable[ValueChange]) -> tuple[ConfigValue, ...]:
@@ -100,7 +109,7 @@ def seconds_of(env: Mapping[str, str], name: str) -> int | None:
 def port_of(env: Mapping[str, str]) -> int:
     """$PORT as configured, 5000 when it is not."""
     text = env.get(PORT, "")
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 65536 else DEFAULT_PORT
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) < 65536 else DEFAULT_PORT
 
 
 def _well_formed(item: object) -> bool:
@@ -109,14 +118,6 @@ def _well_formed(item: object) -> bool:
     scope = item.get("group", item.get("ptype"))
     value = item["value"]
     return isinstance(item["name"], str) and isinstance(scope, str) and (value is None or isinstance(value, str))
-
-
-def _change_problem(change: ValueChange) -> str | None:
-    if key_problem(change.name) or (change.group is not None and key_problem(change.group)):
-        return KEY_MESSAGE
-    if change.ptype is not None and (problem := ptype_problem(change.ptype)) is not None:
-        return problem
-    return _number_problem(change) if change.value else None
 
 
 def _number_problem(change: ValueChange) -> str | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from controller.domain.builds import declared_values
 from controller.domain.config_fields import CHECKERS, Entry, FieldProblem, merge_entries, parse_field
 from controller.domain.config_values import ValueChange, merge_refs, merge_values, parse_values
 from controller.domain.errors import InvalidFieldsError, MissingKeyError
 from controller.domain.fields import NULL
+from controller.domain.json_text import parse_json
 from controller.domain.names import KEY_MESSAGE, key_problem, ptype_problem
 from controller.domain.plans import Catalog
 from controller.domain.releases import Build, BuildRequest, ConfigData
@@ -123,15 +124,11 @@ def config_from_build(base: ConfigData, build: Build | BuildRequest) -> ConfigDa
     owners = {pipe["ptype"] for pipe in pipelines if "env" in pipe or "config" in pipe}
     if not owners and "config" not in dryccfile:
         return base
-    values = [value for value in base.values if value.ptype not in owners]
+    changes = declared_values(dryccfile)
+    # What is declared is set: an empty text over an old one would unset it (4.5).
+    named = {change.key for change in changes}
+    values = [value for value in base.values if value.ptype not in owners and value.key not in named]
     refs = {ptype: groups for ptype, groups in base.values_refs.items() if ptype not in owners}
-    changes = [
-        ValueChange(name, text, group=group)
-        for group, entries in dryccfile.get("config", {}).items()
-        for name, text in entries.items()
-    ]
-    for pipe in pipelines:
-        changes += [ValueChange(name, text, ptype=pipe["ptype"]) for name, text in pipe.get("env", {}).items()]
     attached = {pipe["ptype"]: tuple(pipe["config"]) for pipe in pipelines if pipe.get("config")}
     return replace(base, values=merge_values(values, changes), values_refs=merge_refs(refs, attached))
 
@@ -150,7 +147,7 @@ def _decoded(name: str, raw: object) -> object:
         return raw
     # Clients before 2.0 sent each field as a text that holds JSON.
     try:
-        return json.loads(raw)
+        return parse_json(raw)
     except ValueError:
         raise FieldProblem("Value must be valid JSON.") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from controller.domain.errors import InvalidFieldsError
+from controller.domain.schemas import HIDDEN
 
 REQUIRED = "This field is required."
 BLANK = "This field may not be blank."
@@ -58,16 +59,23 @@ class FieldChecker:
         return text
 
     def mapping(
-        self, field: str, problem: Callable[[Mapping[str, object]], str | None], *, null: bool = False
+        self,
+        field: str,
+        problem: Callable[[Mapping[str, object]], str | None],
+        *,
+        null: bool = False,
+        hidden: bool = False,
     ) -> Mapping[str, object]:
-        """An object that `problem` has nothing against; absent (and, with `null`, null) is the empty one."""
+        """An object that `problem` has nothing against; absent (and, with `null`, null) is the empty one. With `hidden`
+        the message about anything else does not repeat it."""
         value = self._body.get(field, {})
         if value is None and null:
             return {}
         if value is None:
             self.fail(field, NULL)
         elif not isinstance(value, Mapping):
-            self.fail(field, f"could not validate {value!r}: {value!r} is not of type 'object'")
+            shown = HIDDEN if hidden else value
+            self.fail(field, f"could not validate {shown!r}: {shown!r} is not of type 'object'")
         elif (message := problem(value)) is not None:
             self.fail(field, message)
         else:

@@ -6,7 +6,7 @@ The network of an app is small (a handful of each), so that it is always read an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -22,6 +22,10 @@ from shared.errors import InvalidInputError
 
 MOST_SERVICE_NAME: Final = 63
 """Longest name of a service, in characters (a DNS label, RFC 1035)."""
+MOST_OBJECTS: Final = 100
+"""How many services, gateways and routes each an app can have, besides those that come by themselves."""
+MOST_PORTS: Final = 64
+"""How many ports a service or a gateway can have; a Gateway of the Gateway API has no more listeners."""
 _SERVICE_PROTOCOLS: Final = "^(TCP|UDP|SCTP)$"
 
 
@@ -201,6 +205,26 @@ def add_service_port(ports: Iterable[ServicePort], port: ServicePort) -> tuple[S
     if any(own.port == port.port for own in known):
         raise InvalidInputError("port is occupied")
     return (*known, port)
+
+
+def refuse_more(there: Sized, what: str) -> None:
+    """Refuse one more service, gateway or route than an app can have.
+
+    Raises:
+        InvalidInputError: it has as many.
+    """
+    if len(there) >= MOST_OBJECTS:
+        raise InvalidInputError(f"an app can have {MOST_OBJECTS} {what} at most: remove one first")
+
+
+def refuse_more_ports(ports: Sized, owner: str) -> None:
+    """Refuse one more port than a service or a gateway can have.
+
+    Raises:
+        InvalidInputError: it has as many.
+    """
+    if len(ports) >= MOST_PORTS:
+        raise InvalidInputError(f"a {owner} can have {MOST_PORTS} ports at most: remove one first")
 
 
 def check_service_name(app: str, ptype: str) -> None:

@@ -54,7 +54,7 @@ class Command:
     @property
     def shown(self) -> str:
         """The first word, for the audit trail: what follows may hold secrets, and so may an assignment."""
-        first = _split(self.words[0])[0] if self.is_line else self.words[0]
+        first = next(iter(_split(self.words[0])), "")
         return "***" if "=" in first else first[:100]
 
 
@@ -251,7 +251,8 @@ def _seconds(body: Mapping[str, object], name: str) -> int:
     if value is None:
         return _DEFAULT_SECONDS
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or int(text) > _MOST_SECONDS:
+    is_number = text.isascii() and text.isdigit() and len(text) < 10 and not isinstance(value, bool)
+    if not is_number or int(text) > _MOST_SECONDS:
         raise InvalidInputError(f"{name} must be a number of seconds, not {text[:40]!r}")
     return int(text)
 

@@ -34,13 +34,15 @@ class AppState:
 
 
 def render(state: AppState, policy: Policy) -> AppSpec:
-    """What the engine is to make of the app. Process types without a deployed release are not in it."""
+    """What the engine is to make of the app. Process types without a deployed release are not in it; of a blocked app
+    nothing runs, whatever is written down for the time after that."""
     processes = []
     for target in sorted(state.targets, key=lambda target: target.ptype):
         bundle = state.bundles.get(target.release) if target.release is not None else None
         if bundle is not None and bundle.build is not None:
             process = render_process(state.app.name, bundle, bundle.build, target.ptype, policy, volumes=state.volumes)
-            processes.append(replace(process, replicas=target.replicas, restart_token=target.restart_token))
+            replicas = target.replicas if state.app.blocked is None else 0
+            processes.append(replace(process, replicas=replicas, restart_token=target.restart_token))
     return AppSpec(
         app=state.app.name,
         processes=tuple(processes),

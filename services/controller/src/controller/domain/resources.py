@@ -29,6 +29,8 @@ BINDING: Final = "Binding"
 UNBINDING: Final = "Unbinding"
 LOST_MESSAGE: Final = "the service broker does not know this resource: destroy it and create it again"
 _MOST_OF_A_PLAN: Final = 128
+_MOST_OPTIONS: Final = 1024 * 1024
+"""Characters of all options as JSON; a cluster takes no objects of more than 1.5 MB."""
 _RAW_VALUES: Final = "rawValues"
 
 
@@ -181,6 +183,7 @@ def check_resource(body: Mapping[str, object]) -> ResourceRequest:
         check.fail("plan", "plan must be <service>:<plan>, as `drycc resources plans <service>` lists them")
     options = _options(check, body)
     check.finish()
+    _refuse_long(options)
     return ResourceRequest(name, plan, options)
 
 
@@ -213,6 +216,7 @@ def changed_resource(resource: Resource, body: Mapping[str, object]) -> Resource
     if resource.status == PROVISIONING:
         raise InvalidInputError("this resource instance is in progress")
     merged = {key: value for key, value in {**resource.options, **options}.items() if value is not None}
+    _refuse_long(merged)
     return replace(resource, plan=plan, options=merged)
 
 
@@ -298,6 +302,12 @@ def _options(check: FieldChecker, body: Mapping[str, object]) -> Mapping[str, ob
     if not _is_base64(options.get(_RAW_VALUES)):
         check.fail("options", f"{_RAW_VALUES} must be a file in base64")
     return options
+
+
+def _refuse_long(options: Mapping[str, object]) -> None:
+    if len(json.dumps(options, ensure_ascii=False)) > _MOST_OPTIONS:
+        problem = f"Ensure all options have no more than {_MOST_OPTIONS} characters of JSON."
+        raise InvalidFieldsError.of("options", problem)
 
 
 def _is_base64(raw: object) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
-from controller.domain.schemas import schema_problem
+from controller.domain.schemas import JsonPath, schema_problem
 
 MOST_DEPTH: Final = 32
 """How deep rules may be nested; the Gateway API itself needs 8."""
@@ -38,8 +39,9 @@ def _one_of(*values: str | int) -> Schema:
 
 _NAME: Final = _text(253, 1)
 _PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
-_DURATION: Final = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
-_HEADER_NAME: Final = {**_text(256, 1), "pattern": "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]+$"}
+# With \Z: Python's $ would let a line's end through.
+_DURATION: Final = {"type": "string", "pattern": r"^([0-9]{1,5}(h|m|s|ms)){1,4}\Z"}
+_HEADER_NAME: Final = {**_text(256, 1), "pattern": r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+\Z"}
 _MATCH_TYPE: Final = _one_of("Exact", "RegularExpression")
 
 _REFERENCE: Final[Mapping[str, Schema]] = {
@@ -137,16 +139,23 @@ _ANY: Final = {"anyOf": list(RULES.values())}
 
 def rules_problem(value: object, kind: str) -> str | None:
     """What keeps `value` from being the rules of a new route of that kind; None when nothing does."""
-    return _size_problem(value) or schema_problem(value, RULES[kind])
+    return _size_problem(value) or schema_problem(value, RULES[kind], hides=_may_be_secret)
 
 
 def new_rules_problem(value: object, kind: str) -> str | None:
     """The same for rules that take the place of a route's: what any kind admits will do (4.22)."""
     if (problem := _size_problem(value)) is not None:
         return problem
-    problem = schema_problem(value, _ANY)
+    problem = schema_problem(value, _ANY, hides=_may_be_secret)
     # Rules that no kind admits are best told by what is wrong for this one.
-    return schema_problem(value, RULES[kind]) if problem and isinstance(value, list) else problem
+    if problem is not None and isinstance(value, list):
+        return schema_problem(value, RULES[kind], hides=_may_be_secret)
+    return problem
+
+
+def _may_be_secret(path: JsonPath) -> bool:
+    """Whether the value of a header or of a query's parameter stands there: `value` in an item of a list."""
+    return any(key == "value" and isinstance(before, int) for before, key in pairwise(path))
 
 
 def _size_problem(value: object) -> str | None:

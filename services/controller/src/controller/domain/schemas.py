@@ -5,12 +5,16 @@ Values are printed the Python way, because clients have always seen them so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from jsonschema.validators import extend
+
+HIDDEN: Final = "***"
+MOST_NUMBER: Final = 2**31 - 1
+"""What engines and released clients can read."""
 
 # With \Z: Python's $ would let a line's end through.
 _FILE_NAME: Final = r"^(?P<name>[a-z0-9]+(\.[a-z0-9]+)*)\Z"
@@ -37,11 +41,11 @@ _PIPELINE: Final = {
                 "command": _STRINGS,
                 "args": _STRINGS,
                 "image": _STRING,
-                "timeout": {"type": "integer", "minimum": 1},
+                "timeout": {"type": "integer", "minimum": 1, "maximum": MOST_NUMBER},
             },
             "additionalProperties": False,
         },
-        "config": _STRINGS,
+        "config": {"type": "array", "items": {"type": "string", "pattern": _KEY}},
         "deploy": {
             "type": "object",
             "properties": {"command": _STRINGS, "args": _STRINGS, "image": _STRING},
@@ -61,7 +65,9 @@ DRYCCFILE: Final[Mapping[str, Any]] = {
     "additionalProperties": False,
 }
 
-_INTEGER: Final = {"type": "integer"}
+_PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
+_SOME: Final = {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}
+_AT_LEAST_ONE: Final = {**_SOME, "minimum": 1}
 PROBE: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": {
@@ -75,7 +81,7 @@ PROBE: Final[Mapping[str, Any]] = {
             "required": ["port"],
             "properties": {
                 "path": _STRING,
-                "port": _INTEGER,
+                "port": _PORT,
                 "host": _STRING,
                 "scheme": _STRING,
                 "httpHeaders": {
@@ -88,19 +94,19 @@ PROBE: Final[Mapping[str, Any]] = {
                 },
             },
         },
-        "tcpSocket": {"type": "object", "required": ["port"], "properties": {"port": _INTEGER}},
-        "initialDelaySeconds": {"type": "integer", "minimum": 0},
-        "timeoutSeconds": {"type": "integer", "minimum": 1},
-        "periodSeconds": {"type": "integer", "minimum": 1},
-        "successThreshold": {"type": "integer", "minimum": 1},
-        "failureThreshold": {"type": "integer", "minimum": 1},
+        "tcpSocket": {"type": "object", "required": ["port"], "properties": {"port": _PORT}},
+        "initialDelaySeconds": _SOME,
+        "timeoutSeconds": _AT_LEAST_ONE,
+        "periodSeconds": _AT_LEAST_ONE,
+        "successThreshold": _AT_LEAST_ONE,
+        "failureThreshold": _AT_LEAST_ONE,
     },
 }
 
 AUTOSCALE: Final[Mapping[str, Any]] = {
     "type": "object",
     "required": ["min", "max", "cpu_percent"],
-    "properties": {"min": _INTEGER, "max": _INTEGER, "cpu_percent": _INTEGER},
+    "properties": {"min": _SOME, "max": _AT_LEAST_ONE, "cpu_percent": _AT_LEAST_ONE},
     "additionalProperties": False,
 }
 
@@ -114,11 +120,32 @@ _Strict: Final[type[Draft202012Validator]] = extend(  # type: ignore[no-untyped-
 )
 
 
-def schema_problem(value: object, schema: Mapping[str, Any], *, strict: bool = False) -> str | None:
+JsonPath = Sequence[str | int]
+
+
+def schema_problem(
+    value: object, schema: Mapping[str, Any], *, strict: bool = False, hides: Callable[[JsonPath], bool] | None = None
+) -> str | None:
     """What keeps `value` from fitting `schema`, as a sentence; None when it fits.
 
     With `strict` 5.0 is no integer: for what is shown again as it was sent, for released clients cannot read that.
+    The sentence has `***` for what stands at a path that `hides`.
     """
     validator = (_Strict if strict else Draft202012Validator)(schema)
     error = best_match(validator.iter_errors(value))
-    return None if error is None else f"could not validate {value!r}: {error.message}"
+    if error is None:
+        return None
+    path = list(error.absolute_path)
+    message = error.message
+    if hides is not None:
+        message = message.replace(repr(error.instance), repr(_masked(error.instance, path, hides)))
+        value = _masked(value, [], hides)
+    return f"could not validate {value!r}: {message}"
+
+
+def _masked(value: object, path: JsonPath, hides: Callable[[JsonPath], bool]) -> object:
+    if isinstance(value, Mapping):
+        return {key: _masked(item, [*path, key], hides) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, [*path, index], hides) for index, item in enumerate(value)]
+    return HIDDEN if hides(path) else value

@@ -6,6 +6,7 @@ What every request or release needs is a statement that is made once: building o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,16 +35,32 @@ _TABLE = table_of(AppRow)
 _COLUMNS = (AppRow.uuid, AppRow.name, AppRow.owner_id, AppRow.generation, AppRow.created, AppRow.updated)
 
 
+@dataclass
+class KnownApps:
+    """What a unit of work has read of apps, so that the policy and the use case after it read one only once."""
+
+    read: dict[str, App] = field(default_factory=dict)
+    locked: dict[str, App] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Some app has changed."""
+        self.read.clear()
+        self.locked.clear()
+
+
 class AppRepository:
     """Apps. A deleted app is found by nothing but `deleted` and `is_taken`."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, known: KnownApps | None = None) -> None:
         self._session = session
+        self._known = known or KnownApps()
 
     async def find(self, name: str) -> App | None:
         """The app of that name."""
-        row = (await self._session.execute(_BY_NAME, {"name": name})).one_or_none()
-        return None if row is None else _to_app(row)
+        app = self._known.read.get(name)
+        if app is None and (row := (await self._session.execute(_BY_NAME, {"name": name})).one_or_none()) is not None:
+            app = self._known.read[name] = _to_app(row)
+        return app
 
     async def get(self, name: str) -> App:
         """The app of that name.
@@ -62,14 +79,16 @@ class AppRepository:
         Raises:
             AppNotFoundError: there is none.
         """
-        # Two statements: what the first one waited for is only seen by the next.
-        await self._session.execute(_LOCK, {"name": name})
-        return await self.get(name)
+        if name not in self._known.locked:
+            # Two statements: what the first one waited for is only seen by the next.
+            await self._session.execute(_LOCK, {"name": name})
+            self._known.forget()
+            self._known.locked[name] = await self.get(name)
+        return self._known.locked[name]
 
     async def lock_generation(self, app: App) -> bool:
         """Lock the app; whether it is still there and of the same generation."""
-        query = select(AppRow.generation).where(AppRow.uuid == app.uuid, AppRow.deleted_at.is_(None))
-        return await self._session.scalar(query.with_for_update()) == app.generation
+        return await self._session.scalar(_LOCK_GENERATION, {"app": app.uuid}) == app.generation
 
     async def list_visible(self, *, viewer: Actor, everything: bool, search: str, limit: int, offset: int) -> Page[App]:
         """Apps by name: all, or those that `viewer` owns or was granted to view; `search` is a prefix."""
@@ -108,6 +127,7 @@ class AppRepository:
 
     async def bump(self, app: App, *, now: datetime) -> None:
         """Note that what the app should be has changed."""
+        self._known.forget()
         await self._session.execute(_BUMP, {"app": app.uuid, "now": now})
 
     async def set_owner(self, app: App, owner: Actor, *, now: datetime) -> None:
@@ -120,8 +140,7 @@ class AppRepository:
 
     async def mark_reconciled(self, app: UUID, generation: int) -> None:
         """Note that the engine was told everything up to `generation`."""
-        statement = update(AppRow).where(AppRow.uuid == app, AppRow.reconciled_generation < generation)
-        await self._session.execute(statement.values(reconciled_generation=generation))
+        await self._session.execute(_RECONCILED, {"app": app, "reached": generation})
 
     async def deletion(self, name: str) -> tuple[UUID, str] | None:
         """The key of an app that is on its way out and who sent it there."""
@@ -143,6 +162,7 @@ class AppRepository:
         return tuple((await self._session.scalars(query)).all())
 
     async def _update(self, app: UUID, **columns: Any) -> None:
+        self._known.forget()
         await self._session.execute(update(AppRow).where(AppRow.uuid == app).values(**columns))
 
 
@@ -154,8 +174,8 @@ class AppSettingsRepository:
 
     async def get(self, app: App) -> AppSettings:
         """The settings that count now."""
-        row, owner = (await self._session.execute(_SETTINGS, {"app": app.uuid})).one()
-        return to_settings(row, app=app.name, owner=owner)
+        row = (await self._session.execute(_SETTINGS, {"app": app.uuid})).one()
+        return to_settings(row, app=app.name, owner=row.username)
 
     async def add(self, app: App, *, owner: Actor, facts: Mapping[str, Any], now: datetime) -> AppSettings:
         """A new version, with all of its `facts`."""
@@ -179,7 +199,7 @@ def _to_app(found: Sequence[Any]) -> App:
     return App(uuid, name, Person(owner_id, owner), structure or {}, generation, created, updated, *remark)
 
 
-_REMARK = (
+REMARK = (
     select(BlockRow.remark)
     .where(
         or_(
@@ -192,15 +212,23 @@ _REMARK = (
     .correlate(AppRow)
     .scalar_subquery()
 )
-_BY_NAME = _apps().add_columns(_REMARK).where(AppRow.name == bindparam("name"))
+_BY_NAME = _apps().add_columns(REMARK).where(AppRow.name == bindparam("name"))
 _LOCK = select(AppRow.uuid).where(AppRow.name == bindparam("name")).with_for_update()
 _BUMP = (
     update(_TABLE)
     .where(_TABLE.c.uuid == bindparam("app"))
     .values(generation=_TABLE.c.generation + 1, updated=bindparam("now"))
 )
+_LOCK_GENERATION = (
+    select(AppRow.generation).where(AppRow.uuid == bindparam("app"), AppRow.deleted_at.is_(None)).with_for_update()
+)
+_RECONCILED = (
+    update(_TABLE)
+    .where(_TABLE.c.uuid == bindparam("app"), _TABLE.c.reconciled_generation < bindparam("reached"))
+    .values(reconciled_generation=bindparam("reached"))
+)
 _SETTINGS = (
-    select(AppSettingsRow, UserRow.username)
+    select(*table_of(AppSettingsRow).c, UserRow.username)
     .join(UserRow, UserRow.id == AppSettingsRow.owner_id)
     .where(AppSettingsRow.app_uuid == bindparam("app"))
     .order_by(AppSettingsRow.created.desc(), AppSettingsRow.uuid.desc())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -35,20 +36,25 @@ class BlockRepository:
 
     async def scale_to_zero(self, target: Target, *, now: datetime) -> list[str]:
         """Want no instance of whatever the target has; the names of the apps that wanted some."""
-        # In order of their names, as two blocks at a time must not wait for each other.
-        concerned = select(AppRow.uuid, AppRow.name).where(_is_of(target), AppRow.deleted_at.is_(None))
-        apps = (await self._session.execute(concerned.order_by(AppRow.name).with_for_update())).all()
+        apps = await self.touch(target, now=now)
         stopped = (
             update(ProcessRow)
-            .where(ProcessRow.app_uuid.in_([app.uuid for app in apps]), ProcessRow.replicas > 0)
+            .where(ProcessRow.app_uuid.in_(list(apps)), ProcessRow.replicas > 0)
             .values(replicas=0, updated=now)
             .returning(ProcessRow.app_uuid)
         )
         changed = set((await self._session.scalars(stopped)).all())
-        if changed:
-            bump = update(AppRow).where(AppRow.uuid.in_(changed))
-            await self._session.execute(bump.values(generation=AppRow.generation + 1, updated=now))
-        return [app.name for app in apps if app.uuid in changed]
+        return [name for uuid, name in apps.items() if uuid in changed]
+
+    async def touch(self, target: Target, *, now: datetime) -> dict[UUID, str]:
+        """Lock the apps that the target has and have the reconciler see them anew; their names."""
+        # In order of their names, as two blocks at a time must not wait for each other.
+        concerned = select(AppRow.uuid, AppRow.name).where(_is_of(target), AppRow.deleted_at.is_(None))
+        found = (await self._session.execute(concerned.order_by(AppRow.name).with_for_update())).all()
+        apps = {app.uuid: app.name for app in found}
+        bump = update(AppRow).where(AppRow.uuid.in_(list(apps)))
+        await self._session.execute(bump.values(generation=AppRow.generation + 1, updated=now))
+        return apps
 
 
 def _is_of(target: Target) -> ColumnElement[bool]:

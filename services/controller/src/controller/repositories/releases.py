@@ -17,14 +17,14 @@ from controller.domain.errors import ReleaseNotFoundError
 from controller.domain.page import Page
 from controller.domain.releases import Build, BuildRequest, Config, ConfigData, Release, ReleaseBundle
 from controller.repositories.cipher import Cipher
-from controller.repositories.rows import config_columns, to_build, to_config, to_release
+from controller.repositories.rows import Shape, config_columns, to_build, to_config, to_release
 from controller.schema.accounts import UserRow
 from controller.schema.apps import BuildRow, ConfigRow, ReleaseRow
 from controller.schema.base import table_of
 from shared.db import uuid7
 
 _ReleaseOwner, _ConfigOwner, _BuildOwner = aliased(UserRow), aliased(UserRow), aliased(UserRow)
-_BundleQuery = Select[ReleaseRow, str, ConfigRow, str, BuildRow, str]
+_BundleQuery = Select[Any]
 
 
 class ReleaseRepository:
@@ -39,7 +39,7 @@ class ReleaseRepository:
         found = {"app": app.uuid, "ptypes": list(ptypes)}
         total = await self._session.scalar(_COUNT, found)
         rows = await self._session.execute(_LIST, {**found, "limit": limit, "offset": offset})
-        releases = tuple(to_release(row, app=app.name, owner=owner) for row, owner in rows)
+        releases = tuple(to_release(row, app=app.name, owner=row.username) for row in rows)
         return Page(releases, total or 0)
 
     async def find(self, app: App, version: int) -> ReleaseBundle | None:
@@ -78,27 +78,20 @@ class ReleaseRepository:
 
     async def succeeded(self, app: App, *, up_to: int, most: int = 20) -> tuple[ReleaseBundle, ...]:
         """The last releases with a build that were rolled out well, newest first, up to that version."""
-        query = _BUNDLES.where(
-            ReleaseRow.state == "succeed",
-            ReleaseRow.failed.is_(False),
-            ReleaseRow.build_uuid.is_not(None),
-            ReleaseRow.version <= up_to,
-        )
-        ordered = query.order_by(ReleaseRow.version.desc()).limit(most)
-        rows = await self._session.execute(ordered, {"app": app.uuid})
+        rows = await self._session.execute(_SUCCEEDED, {"app": app.uuid, "version": up_to, "most": most})
         return tuple(self._bundle(app, row) for row in rows)
 
     async def of_build(self, app: App, build: UUID) -> Release | None:
         """The first release that was made of a build."""
         query = (
-            select(ReleaseRow, UserRow.username)
+            select(_TABLE, UserRow.username)
             .join(UserRow, UserRow.id == ReleaseRow.owner_id)
             .where(ReleaseRow.app_uuid == app.uuid, ReleaseRow.build_uuid == build)
             .order_by(ReleaseRow.version)
             .limit(1)
         )
         found = (await self._session.execute(query)).one_or_none()
-        return None if found is None else to_release(found[0], app=app.name, owner=found[1])
+        return None if found is None else to_release(found, app=app.name, owner=found.username)
 
     async def add(
         self,
@@ -181,14 +174,15 @@ class ReleaseRepository:
         await self._update(release, columns)
 
     async def _update(self, release: Release, columns: Mapping[str, Any]) -> None:
-        await self._session.execute(update(ReleaseRow).where(ReleaseRow.uuid == release.uuid).values(**columns))
+        # The same names of columns make the same statement, which is compiled once.
+        await self._session.execute(update(_TABLE).where(_TABLE.c.uuid == release.uuid).values(**columns))
 
     async def _first(self, app: App, query: _BundleQuery, **facts: object) -> ReleaseBundle | None:
         row = (await self._session.execute(query, {"app": app.uuid, **facts})).one_or_none()
         return None if row is None else self._bundle(app, row)
 
     def _bundle(self, app: App, found: Any) -> ReleaseBundle:
-        release, release_owner, config, config_owner, build, build_owner = found
+        release, config, build, release_owner, config_owner, build_owner = _PARTS.split(found)
         return ReleaseBundle(
             release=to_release(release, app=app.name, owner=release_owner),
             config=to_config(config, app=app.name, owner=config_owner, cipher=self._cipher),
@@ -197,9 +191,11 @@ class ReleaseRepository:
 
 
 _TABLE = table_of(ReleaseRow)
+_PARTS = Shape(_TABLE, table_of(ConfigRow), table_of(BuildRow))
 _OF_APP = ReleaseRow.app_uuid == bindparam("app")
 _BUNDLES: _BundleQuery = (
-    select(ReleaseRow, _ReleaseOwner.username, ConfigRow, _ConfigOwner.username, BuildRow, _BuildOwner.username)
+    select(*_PARTS.columns, _ReleaseOwner.username, _ConfigOwner.username, _BuildOwner.username)
+    .select_from(ReleaseRow)
     .join(_ReleaseOwner, _ReleaseOwner.id == ReleaseRow.owner_id)
     .join(ConfigRow, ConfigRow.uuid == ReleaseRow.config_uuid)
     .join(_ConfigOwner, _ConfigOwner.id == ConfigRow.owner_id)
@@ -211,12 +207,22 @@ _BY_VERSION = _BUNDLES.where(ReleaseRow.version == bindparam("version"))
 _BY_VERSIONS = _BUNDLES.where(ReleaseRow.version.in_(bindparam("versions", expanding=True)))
 _NEWEST = _BUNDLES.order_by(ReleaseRow.version.desc()).limit(1)
 _NEWEST_USABLE = _BUNDLES.where(ReleaseRow.failed.is_(False)).order_by(ReleaseRow.version.desc()).limit(1)
+_SUCCEEDED = (
+    _BUNDLES.where(
+        ReleaseRow.state == "succeed",
+        ReleaseRow.failed.is_(False),
+        ReleaseRow.build_uuid.is_not(None),
+        ReleaseRow.version <= bindparam("version"),
+    )
+    .order_by(ReleaseRow.version.desc())
+    .limit(bindparam("most"))
+)
 
 # Every array contains the empty one, so that the same statement lists with and without a filter.
 _LISTED = (_OF_APP, ReleaseRow.deployed_ptypes.contains(bindparam("ptypes", type_=ARRAY(Text))))
 _COUNT = select(func.count()).select_from(ReleaseRow).where(*_LISTED)
 _LIST = (
-    select(ReleaseRow, UserRow.username)
+    select(_TABLE, UserRow.username)
     .join(UserRow, UserRow.id == ReleaseRow.owner_id)
     .where(*_LISTED)
     .order_by(ReleaseRow.version.desc())

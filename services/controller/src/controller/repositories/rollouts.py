@@ -26,7 +26,7 @@ class ProcessRepository:
 
     async def list(self, app: App) -> tuple[ProcessTarget, ...]:
         """All of them, by name."""
-        return tuple(map(to_target, await self._session.scalars(_PROCESSES, {"app": app.uuid})))
+        return tuple(map(to_target, await self._session.execute(_PROCESSES, {"app": app.uuid})))
 
     async def replace(self, app: App, targets: Mapping[str, ProcessTarget], *, now: datetime) -> None:
         """Have exactly these."""
@@ -63,15 +63,13 @@ class RolloutRepository:
 
     async def active(self, app: App) -> Rollout | None:
         """The one that is under way."""
-        row = (await self._session.scalars(_ACTIVE, {"app": app.uuid})).one_or_none()
+        row = (await self._session.execute(_ACTIVE, {"app": app.uuid})).one_or_none()
         return None if row is None else to_rollout(row, app=app.name)
 
     async def list(self, app: App, *, most: int = 50) -> tuple[Rollout, ...]:
         """The last ones, newest first."""
-        query = (
-            select(RolloutRow).where(RolloutRow.app_uuid == app.uuid).order_by(RolloutRow.created.desc()).limit(most)
-        )
-        return tuple(to_rollout(row, app=app.name) for row in await self._session.scalars(query))
+        rows = await self._session.execute(_LAST, {"app": app.uuid, "most": most})
+        return tuple(to_rollout(row, app=app.name) for row in rows)
 
     async def add(self, app: App, rollout: Rollout) -> None:
         """A new one; none may be under way."""
@@ -101,11 +99,14 @@ class RolloutRepository:
     ) -> None:
         """Write the end."""
         stored = None if failure is None else failure.as_json()
-        await self.change(rollout, now=now, state=state.value, failure=stored, finished_at=now)
+        row = {"rollout": rollout.uuid, "end": state.value, "reason": stored, "now": now}
+        await self._session.execute(_FINISH, row)
 
 
 _PROCESS_TABLE, _ROLLOUTS = table_of(ProcessRow), table_of(RolloutRow)
-_PROCESSES = select(ProcessRow).where(ProcessRow.app_uuid == bindparam("app")).order_by(ProcessRow.ptype)
+_PROCESSES = (
+    select(_PROCESS_TABLE).where(_PROCESS_TABLE.c.app_uuid == bindparam("app")).order_by(_PROCESS_TABLE.c.ptype)
+)
 _REMOVE_OTHERS = delete(_PROCESS_TABLE).where(
     _PROCESS_TABLE.c.app_uuid == bindparam("app"),
     _PROCESS_TABLE.c.ptype != all_(bindparam("kept", type_=ARRAY(Text))),
@@ -115,7 +116,12 @@ _WRITE = _INSERT.on_conflict_do_update(
     index_elements=["app_uuid", "ptype"],
     set_={name: _INSERT.excluded[name] for name in ("replicas", "release", "restart_token", "updated")},
 )
-_ACTIVE = select(RolloutRow).where(
-    RolloutRow.app_uuid == bindparam("app"), RolloutRow.state.in_([state.value for state in ACTIVE_STATES])
+_OF_APP = _ROLLOUTS.c.app_uuid == bindparam("app")
+_ACTIVE = select(_ROLLOUTS).where(_OF_APP, _ROLLOUTS.c.state.in_([state.value for state in ACTIVE_STATES]))
+_LAST = select(_ROLLOUTS).where(_OF_APP).order_by(_ROLLOUTS.c.created.desc()).limit(bindparam("most"))
+_FINISH = (
+    update(_ROLLOUTS)
+    .where(_ROLLOUTS.c.uuid == bindparam("rollout"))
+    .values(state=bindparam("end"), failure=bindparam("reason"), finished_at=bindparam("now"), updated=bindparam("now"))
 )
 _ADD = insert(_ROLLOUTS)

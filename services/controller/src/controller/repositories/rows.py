@@ -1,9 +1,12 @@
-"""Rows to domain values and back, for the tables of an app."""
+"""Rows to domain values and back, for the tables of an app. A `row` is whatever has the columns of its table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
+
+from sqlalchemy import ColumnElement, FromClause
 
 from controller.domain.apps import App, AppSettings, Person
 from controller.domain.releases import (
@@ -20,15 +23,6 @@ from controller.domain.releases import (
 )
 from controller.domain.spec import Failure
 from controller.repositories.cipher import Cipher
-from controller.schema.apps import (
-    AppRow,
-    AppSettingsRow,
-    BuildRow,
-    ConfigRow,
-    ProcessRow,
-    ReleaseRow,
-    RolloutRow,
-)
 
 _PLAIN_FIELDS = (
     "lifecycle_post_start",
@@ -40,7 +34,29 @@ _PLAIN_FIELDS = (
 )
 
 
-def to_app(row: AppRow, owner: str, structure: Mapping[str, int] | None) -> App:
+class Shape:
+    """Rows that hold all columns of several tables, one after the other: objects of the mapped classes, which their
+    session tracks, cost as much again as the query."""
+
+    def __init__(self, *tables: FromClause) -> None:
+        self.columns: tuple[ColumnElement[Any], ...] = tuple(column for table in tables for column in table.c)
+        self._width = len(self.columns)
+        self._parts: list[tuple[int, int, Callable[[Iterable[Any]], Any]]] = []
+        start = 0
+        for table in tables:
+            stop = start + len(table.c)
+            columns = namedtuple("Columns", table.c.keys())  # type: ignore[misc]
+            self._parts.append((start, stop, columns._make))
+            start = stop
+
+    def split(self, row: Sequence[Any]) -> list[Any]:
+        """One object per table, None where an outer join has found nothing; then what the row holds besides."""
+        # Each table begins with its key, which is never null.
+        found = [None if row[start] is None else make(row[start:stop]) for start, stop, make in self._parts]
+        return [*found, *row[self._width :]]
+
+
+def to_app(row: Any, owner: str, structure: Mapping[str, int] | None, *, blocked: str | None) -> App:
     """The app of a row."""
     return App(
         uuid=row.uuid,
@@ -50,10 +66,11 @@ def to_app(row: AppRow, owner: str, structure: Mapping[str, int] | None) -> App:
         generation=row.generation,
         created=row.created,
         updated=row.updated,
+        blocked=blocked,
     )
 
 
-def to_settings(row: AppSettingsRow, *, app: str, owner: str) -> AppSettings:
+def to_settings(row: Any, *, app: str, owner: str) -> AppSettings:
     """The settings of a row."""
     return AppSettings(
         uuid=row.uuid,
@@ -69,7 +86,7 @@ def to_settings(row: AppSettingsRow, *, app: str, owner: str) -> AppSettings:
     )
 
 
-def to_config(row: ConfigRow, *, app: str, owner: str, cipher: Cipher) -> Config:
+def to_config(row: Any, *, app: str, owner: str, cipher: Cipher) -> Config:
     """The config of a row, deciphered."""
     values = cast("list[dict[str, Any]]", cipher.open(row.sealed_values))
     data = ConfigData(
@@ -94,7 +111,7 @@ def config_columns(data: ConfigData, cipher: Cipher) -> dict[str, Any]:
     }
 
 
-def to_build(row: BuildRow, *, app: str, owner: str) -> Build:
+def to_build(row: Any, *, app: str, owner: str) -> Build:
     """The build of a row."""
     return Build(
         uuid=row.uuid,
@@ -111,7 +128,7 @@ def to_build(row: BuildRow, *, app: str, owner: str) -> Build:
     )
 
 
-def to_release(row: ReleaseRow, *, app: str, owner: str) -> Release:
+def to_release(row: Any, *, app: str, owner: str) -> Release:
     """The release of a row."""
     return Release(
         uuid=row.uuid,
@@ -131,12 +148,12 @@ def to_release(row: ReleaseRow, *, app: str, owner: str) -> Release:
     )
 
 
-def to_target(row: ProcessRow) -> ProcessTarget:
+def to_target(row: Any) -> ProcessTarget:
     """What a process type should be, out of its row."""
     return ProcessTarget(row.ptype, row.replicas, row.release, row.restart_token, row.created)
 
 
-def to_rollout(row: RolloutRow, *, app: str) -> Rollout:
+def to_rollout(row: Any, *, app: str) -> Rollout:
     """The rollout of a row."""
     return Rollout(
         uuid=row.uuid,

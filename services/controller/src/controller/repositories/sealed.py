@@ -9,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Column, Table, and_, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.schema import accounts, apps, audit, domains, ingress, jobs, storage
+from controller.schema import accounts, apps, audit, domains, ingress, jobs, measurements, storage
 from controller.schema.base import Base
 
 PREFIX: Final = "sealed_"
-DECLARING = (accounts, apps, audit, domains, ingress, jobs, storage)
+DECLARING = (accounts, apps, audit, domains, ingress, jobs, measurements, storage)
 """Importing them declares their tables on `Base`."""
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from controller.domain.apps import App, AppSettings
 from controller.domain.releases import ACTIVE_STATES, Rollout
-from controller.repositories.apps import STRUCTURE
-from controller.repositories.rows import to_app, to_rollout, to_settings
+from controller.repositories.apps import REMARK, STRUCTURE
+from controller.repositories.rows import Shape, to_app, to_rollout, to_settings
 from controller.schema.accounts import UserRow
 from controller.schema.apps import AppRow, AppSettingsRow, RolloutRow
+from controller.schema.base import table_of
 
 _SettingsOwner, _Newer = aliased(UserRow), aliased(AppSettingsRow)
+_PARTS = Shape(*map(table_of, (AppRow, AppSettingsRow, RolloutRow)))
 _NEWEST_SETTINGS = (
     select(_Newer.uuid)
     .where(_Newer.app_uuid == AppRow.uuid)
@@ -23,6 +25,15 @@ _NEWEST_SETTINGS = (
     .scalar_subquery()
 )
 _ACTIVE = and_(RolloutRow.app_uuid == AppRow.uuid, RolloutRow.state.in_([state.value for state in ACTIVE_STATES]))
+_BY_NAME = (
+    select(*_PARTS.columns, UserRow.username, STRUCTURE, REMARK, _SettingsOwner.username)
+    .select_from(AppRow)
+    .join(UserRow, UserRow.id == AppRow.owner_id)
+    .join(AppSettingsRow, AppSettingsRow.uuid == _NEWEST_SETTINGS)
+    .join(_SettingsOwner, _SettingsOwner.id == AppSettingsRow.owner_id)
+    .outerjoin(RolloutRow, _ACTIVE)
+    .where(AppRow.name == bindparam("name"), AppRow.deleted_at.is_(None))
+)
 
 
 class WholeAppRepository:
@@ -33,20 +44,12 @@ class WholeAppRepository:
 
     async def find(self, name: str) -> tuple[App, AppSettings, Rollout | None] | None:
         """The app of that name, its settings and the rollout under way."""
-        query = (
-            select(AppRow, UserRow.username, STRUCTURE, AppSettingsRow, _SettingsOwner.username, RolloutRow)
-            .join(UserRow, UserRow.id == AppRow.owner_id)
-            .join(AppSettingsRow, AppSettingsRow.uuid == _NEWEST_SETTINGS)
-            .join(_SettingsOwner, _SettingsOwner.id == AppSettingsRow.owner_id)
-            .outerjoin(RolloutRow, _ACTIVE)
-            .where(AppRow.name == name, AppRow.deleted_at.is_(None))
-        )
-        row = (await self._session.execute(query)).one_or_none()
+        row = (await self._session.execute(_BY_NAME, {"name": name})).one_or_none()
         if row is None:
             return None
-        app, owner, structure, settings, settings_owner, rollout = row
+        app, settings, rollout, owner, structure, remark, settings_owner = _PARTS.split(row)
         return (
-            to_app(app, owner, structure),
+            to_app(app, owner, structure, blocked=remark),
             to_settings(settings, app=name, owner=settings_owner),
             None if rollout is None else to_rollout(rollout, app=name),
         )

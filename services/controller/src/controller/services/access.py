@@ -75,6 +75,9 @@ PLATFORM_POLICY: Final[Mapping[PlatformAction, Collection[Role]]] = {
 }
 
 
+_READING: Final = frozenset({Action.VIEW, Action.EXEC, Action.AUDIT})
+
+
 class BlockedError(ForbiddenError):
     """The app, or its owner, is blocked by the billing manager: nobody may use it. The detail is the remark."""
 
@@ -126,18 +129,18 @@ class Access:
     def __init__(self, uow: Uow) -> None:
         self._standing = uow.standing
         self._users = UserRepository(uow.session)
-        self._apps = AppRepository(uow.session)
+        self._apps = AppRepository(uow.session, uow.known_apps)
         self._grants = GrantRepository(uow.session)
 
     async def app(self, name: str, user: User, action: Action) -> App:
-        """The app, if the user may do this with it (controller-api.md 1.10).
+        """The app, if the user may do this with it (controller-api.md 1.10); locked, if that is to change it.
 
         Raises:
             AppNotFoundError: there is no such app, or none that the user may know of.
             ForbiddenError: the user may know of it but not do this.
             BlockedError: nobody may, because the app or its owner is blocked.
         """
-        app = await self._apps.get(name)
+        app = await (self._apps.get(name) if action in _READING else self._apps.lock(name))
         role = role_of(user, app)
         permissions = await self._grants.permissions_of(app, user.id) if role is Role.OTHER else frozenset()
         if is_allowed(action, role, permissions):

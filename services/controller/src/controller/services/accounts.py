@@ -109,6 +109,11 @@ class Accounts:
         await self._trail.record("token.deleted", actor=owner.username, target=str(uuid))
         return deleted
 
+    async def end_token(self, owner: Account, uuid: UUID) -> None:
+        """Remove a token whose login at passport is over; one that is gone already is fine."""
+        if await self._tokens.delete(owner.id, uuid) is not None:
+            await self._trail.record("token.ended", actor=owner.username, target=str(uuid))
+
 
 def new_token() -> str:
     """128 characters, of which 118 are random: far more than 256 bits."""

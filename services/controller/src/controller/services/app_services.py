@@ -14,6 +14,8 @@ from controller.domain.ingress import (
     check_service_name,
     parse_service_port,
     port_number,
+    refuse_more,
+    refuse_more_ports,
 )
 from controller.domain.routes import audit_facts, live_rules
 from controller.domain.spec_network import ServicePort
@@ -43,12 +45,15 @@ class Services(NetworkService):
         check_service_name(app, request.ptype)
         self._require_gateways()
         locked = await self._apps.lock(app)
-        service = (await self._network.read(locked)).service(request.ptype)
-        now = self._uow.now()
+        state = await self._network.read(locked)
+        service, now = state.service(request.ptype), self._uow.now()
         if service is None:
+            refuse_more(state.services, "services")
             changed = await self._network.add_service(locked, request.ptype, (port,), owner=actor, now=now)
         else:
-            changed = replace(service, ports=add_service_port(service.ports, port))
+            ports = add_service_port(service.ports, port)
+            refuse_more_ports(service.ports, "service")
+            changed = replace(service, ports=ports)
             await self._network.set_service(changed, now=now)
         await self._note(locked, service, changed, actor=actor)
         return service is None

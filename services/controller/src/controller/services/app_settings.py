@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from controller.domain.app_settings import merge_settings
+from controller.domain.app_settings import changed_names, merge_settings, wants_autoscale
 from controller.domain.apps import Actor, AppSettings
 from controller.domain.errors import NothingChangedError
 from controller.engine.port import NotSupportedError
@@ -34,21 +33,17 @@ class AppSettingsService(AppService):
         """
         locked = await self._apps.lock(app)
         before = await self._settings.get(locked)
-        facts = merge_settings(before, patch)
-        if all(getattr(before, name) == value for name, value in facts.items()):
+        facts = merge_settings(before, patch, most=self._uow.policy.max_replicas)
+        changed = changed_names(before, facts)
+        if not changed:
             raise NothingChangedError(f"{actor.username} changed nothing")
-        if facts["autoscale"] and "autoscale" not in self._uow.engine.features:
+        if wants_autoscale(patch) and "autoscale" not in self._uow.engine.features:
             raise NotSupportedError("this engine cannot scale by itself: use `drycc pts scale`")
         after = await self._settings.add(locked, owner=actor, facts=facts, now=self._uow.now())
         if after.routable != before.routable:
             await Ingress(self._uow).set_routable(locked, routable=after.routable)
         await self._changed(locked)
-        changed = _changed_names(before, facts)
         old, new = ({name: getattr(each, name) for name in changed} for each in (before, after))
         await self._record(locked, "settings.changed", actor=actor, before=old, after=new)
         log.info("app_settings_changed", app=app, actor=actor.username, changed=changed)
         return after
-
-
-def _changed_names(before: AppSettings, facts: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in facts.items() if getattr(before, name) != value]

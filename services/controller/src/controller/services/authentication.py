@@ -66,6 +66,7 @@ class Authenticator:
             unit_of_work=unit_of_work, database=database, passport=passport, clock=clock
         )
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._forgotten = 0
 
     async def close(self) -> None:
         """End what runs in the background."""
@@ -73,10 +74,12 @@ class Authenticator:
 
     def forget_token(self, token_digest: bytes) -> None:
         """Ask the database for this token the next time."""
+        self._forgotten += 1
         self._cache.pop(token_digest, None)
 
     def forget_user(self, user_id: int) -> None:
         """Ask the database for this person's tokens the next time."""
+        self._forgotten += 1
         for key in [key for key, cached in self._cache.items() if cached.signed_in.account.id == user_id]:
             del self._cache[key]
 
@@ -122,11 +125,14 @@ class Authenticator:
         cached = self._cache.get(key)
         if cached is not None and cached.until > now:
             return cached.signed_in
+        forgotten = self._forgotten
         async with self._database.transaction() as session:
             signed_in = await TokenRepository(session).find(key, now=now)
         if signed_in is None:
             self.forget_token(key)
             raise UnauthenticatedError("Invalid token.")
+        if forgotten != self._forgotten:
+            return signed_in  # it may be this one that was to be forgotten while we asked
         self._cache[key] = _Cached(signed_in, now + CACHE_TIME)
         if len(self._cache) > MAX_CACHED:
             self._cache.popitem(last=False)

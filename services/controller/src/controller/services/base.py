@@ -18,7 +18,7 @@ class AppService:
 
     def __init__(self, uow: Uow) -> None:
         self._uow = uow
-        self._apps = AppRepository(uow.session)
+        self._apps = AppRepository(uow.session, uow.known_apps)
         self._settings = AppSettingsRepository(uow.session)
         self._releases = ReleaseRepository(uow.session, uow.cipher)
         self._processes = ProcessRepository(uow.session)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from controller.domain.blocks import BlockKind, Target
 from controller.repositories.blocklist import BlockRepository
 from controller.services.audit import AuditTrail
+from controller.services.jobs import JOBS_CHANNEL
 from controller.uow import Uow
+from shared.db import notify
 from shared.logging import get_logger
 
 MANAGER = "manager"
@@ -29,17 +33,27 @@ class Blocklist:
         now = self._uow.now()
         is_new = await self._blocks.add(target, remark=remark, now=now)
         stopped = await self._blocks.scale_to_zero(target, now=now)
-        if stopped:
-            await self._uow.wake_reconciler()
+        await self._uow.wake_reconciler()
+        await notify(self._uow.session, JOBS_CHANNEL)
         if is_new:
             await self._record("blocked", target, after={"remark": remark, "stopped": stopped})
+        if target.kind is BlockKind.USERS:
+            await self._tell_apps(stopped, remark)
         log.info("blocked", kind=target.kind, id=target.id, stopped=stopped)
 
     async def unblock(self, target: Target) -> None:
         """Let an app or a user go; what was scaled down stays so. Nothing to lift is fine."""
         if await self._blocks.remove(target):
+            await self._blocks.touch(target, now=self._uow.now())
+            await self._uow.wake_reconciler()
             await self._record("unblocked", target)
         log.info("unblocked", kind=target.kind, id=target.id)
+
+    async def _tell_apps(self, names: Sequence[str], remark: str) -> None:
+        """Note in the trail of each app why nothing of it runs any more: who is in charge of it sees no other."""
+        trail = AuditTrail(self._uow)
+        for name in names:
+            await trail.record("app.stopped", actor=MANAGER, app=name, after={"remark": remark})
 
     async def _record(self, verb: str, target: Target, *, after: dict[str, object] | None = None) -> None:
         is_app = target.kind is BlockKind.APPS

@@ -139,7 +139,7 @@ class Confirmations:
             return await self._passport.userinfo(access_token)
         except GrantEndedError:
             async with self._unit_of_work() as uow:
-                await TokenRepository(uow.session).delete(signed_in.account.id, signed_in.token)
+                await Accounts(uow).end_token(signed_in.account, signed_in.token)
             log.info("token_ended", user_id=signed_in.account.id, uuid=str(signed_in.token))
             raise
 

@@ -14,7 +14,7 @@ from controller.domain.gateways import (
     parse_gateway_port,
     remove_port,
 )
-from controller.domain.ingress import Gateway, IngressState
+from controller.domain.ingress import Gateway, IngressState, refuse_more, refuse_more_ports
 from controller.domain.page import Page
 from controller.domain.spec_network import ListenerSpec
 from controller.services.network import NetworkService
@@ -64,8 +64,10 @@ class Gateways(NetworkService):
             )
         now = self._uow.now()
         if gateway is None:
+            refuse_more(state.gateways, "gateways")
             changed = await self._network.add_gateway(locked, name, ports, owner=locked.owner, now=now)
         else:
+            refuse_more_ports(gateway.ports, "gateway")
             changed = replace(gateway, ports=ports)
             await self._network.set_gateway(changed, now=now)
         await self._note(locked, state, gateway, changed, actor)

@@ -22,7 +22,7 @@ class Grants:
 
     def __init__(self, uow: Uow) -> None:
         self._trail = AuditTrail(uow)
-        self._apps = AppRepository(uow.session)
+        self._apps = AppRepository(uow.session, uow.known_apps)
         self._grants = GrantRepository(uow.session)
 
     async def list(self, app: str) -> tuple[Grant, ...]:

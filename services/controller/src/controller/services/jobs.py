@@ -120,12 +120,15 @@ class Jobs(AppService):
         return await self._jobs.busy_apps()
 
     async def unfinished(self, app: str) -> Sequence[tuple[Job, JobSpec]]:
-        """The jobs of an app that have not ended, with what the engine is to be told of each."""
+        """The jobs of an app that have not ended, with what the engine is to be told of each. Those of a blocked app
+        are to be stopped."""
         found = await self._apps.find(app)
         jobs = () if found is None else await self._jobs.unfinished(found)
         if found is None or not jobs:
             return ()
         bundles = await self._releases.bundles(found, {job.release for job in jobs})
+        if found.blocked is not None:
+            jobs = tuple(replace(job, stop_requested=True) for job in jobs)
         return [(job, job_spec(job, self._process(job, bundles[job.release]))) for job in jobs]
 
     async def save(self, job: Job) -> bool:

@@ -32,6 +32,7 @@ _ENCRYPTED: Final = "it is encrypted, remove the passphrase first: openssl pkey 
 _OTHER_KIND: Final = "only RSA, EC and Ed25519 keys can serve TLS"
 _UNREADABLE: Final = (
     ValueError,
+    TypeError,  # a name of an ASN.1 kind that goes with another attribute
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,

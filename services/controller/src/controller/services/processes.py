@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from controller.domain.apps import Actor
 from controller.domain.builds import ptypes_of
+from controller.domain.jobs import Command
 from controller.domain.names import RUN
 from controller.domain.plans import LimitPlan
 from controller.domain.releases import ProcessTarget
@@ -125,7 +126,7 @@ class Processes(AppService):
     async def note_exec(self, app: str, instance: str, command: Sequence[str], *, actor: Actor) -> None:
         """Note that somebody runs a command beside an instance; only its name, as arguments may be secret."""
         found = await self._apps.get(app)
-        after = {"command": command[0]}
+        after = {"command": Command(tuple(command), is_line=False).shown}
         await self._record(found, "instance.entered", actor=actor, target=instance, after=after)
 
     async def list_ptypes(self, app: str, observation: AppObservation) -> list[PtypeView]:

@@ -87,8 +87,13 @@ class Releases(AppService):
         current = await self._usable(locked, settings)
         number = current.release.version - 1 if version is None else _number(version)
         target = await self._target(locked, number)
+        if current.build is not None and target.build is None:
+            raise InvalidInputError(NO_BUILD)
         summary = rollback_summary(actor.username, number)
-        wanted = [ptype for ptype in ptypes_of(target.build) if not ptypes or ptype in ptypes]
+        known = ptypes_of(target.build)
+        wanted = [ptype for ptype in known if not ptypes or ptype in ptypes]
+        if known and not wanted:
+            raise InvalidInputError(f"skip deploy, ptypes are not within the optional range: [{', '.join(known)}]")
         bundle = await self.publish(
             locked,
             settings,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from controller.domain.apps import Actor, App
@@ -41,6 +41,8 @@ from shared.logging import get_logger
 log = get_logger(__name__)
 
 Change = Callable[[Resource], Resource]
+_CHOSEN: Final = ("plan", "options", "status", "binding")
+"""What commands change before the broker is asked."""
 
 
 class UnitsOfWork(Protocol):
@@ -209,16 +211,14 @@ class ManagedResources:
             InvalidInputError, InvalidFieldsError: it cannot become that.
             BrokerUnavailableError: there is no broker.
         """
-        before = await self._fresh(app, name)
-        wanted = changed_resource(before, body)
+
+        def begin(resource: Resource) -> Resource:
+            return replace(changed_resource(resource, body), status=UPDATING)
+
+        known = await self._fresh(app, name)
+        wanted = changed_resource(known, body)
         check_offered(wanted.plan, await self._broker.plans(wanted.service))
-        async with self._work() as uow:
-            resource = await Resources(uow).change(
-                before,
-                lambda now: replace(changed_resource(now, body), status=UPDATING),
-                actor=actor,
-                verb="updated",
-            )
+        before, resource = await self._begin(known, begin, actor=actor, verb="updated")
         try:
             state = await self._broker.update(resource)
         except SuiteError:
@@ -239,9 +239,7 @@ class ManagedResources:
             refuse_bind(resource)
             return replace(resource, binding=BINDING)
 
-        before = await self._fresh(app, name)
-        async with self._work() as uow:
-            resource = await Resources(uow).change(before, begin, actor=actor, verb="bound")
+        before, resource = await self._begin(await self._fresh(app, name), begin, actor=actor, verb="bound")
         try:
             state = await self._broker.bind(resource.uuid)
         except SuiteError:
@@ -273,9 +271,7 @@ class ManagedResources:
             refuse_delete(resource)
             return replace(resource, status=DEPROVISIONING)
 
-        before = await self._fresh(app, name)
-        async with self._work() as uow:
-            resource = await Resources(uow).change(before, begin)
+        before, resource = await self._begin(await self._fresh(app, name), begin)
         try:
             await self._broker.deprovision(resource.uuid)
         except SuiteError:
@@ -301,10 +297,26 @@ class ManagedResources:
         return await self._refreshed(resource, await self._broker.observe(resource.uuid))
 
     async def _refreshed(self, resource: Resource, state: ResourceState | None) -> Resource:
+        """Store what was seen of it, unless somebody has changed it since."""
         if observed(resource, state) == resource:
             return resource
         async with self._work() as uow:
-            return await Resources(uow).change(resource, lambda now: observed(now, state))
+            return await Resources(uow).change(resource, lambda now: observed(now, state) if now == resource else now)
+
+    async def _begin(
+        self, known: Resource, change: Change, *, actor: Actor | None = None, verb: str = ""
+    ) -> tuple[Resource, Resource]:
+        """Store what the broker is about to be asked for; the resource before and after."""
+        before = known
+
+        def begin(now: Resource) -> Resource:
+            nonlocal before
+            before = now
+            return change(now)
+
+        async with self._work() as uow:
+            after = await Resources(uow).change(known, begin, actor=actor, verb=verb)
+        return before, after
 
     async def _settle(
         self, resource: Resource, state: ResourceState, *, actor: Actor | None = None, verb: str = ""
@@ -320,10 +332,15 @@ class ManagedResources:
             return await Resources(uow).change(resource, settled, actor=actor, verb=verb)
 
     async def _restore(self, resource: Resource, before: Resource, actor: Actor) -> None:
-        """The broker refused: the resource is what it was."""
-        kept = {name: getattr(before, name) for name in ("plan", "options", "status", "binding")}
+        """The broker refused: take back what was begun, and nothing that others have done meanwhile."""
+        begun = [name for name in _CHOSEN if getattr(before, name) != getattr(resource, name)]
+
+        def undo(now: Resource) -> Resource:
+            still = [name for name in begun if getattr(now, name) == getattr(resource, name)]
+            return replace(now, **{name: getattr(before, name) for name in still})
+
         async with self._work() as uow:
-            await Resources(uow).change(resource, lambda now: replace(now, **kept), actor=actor, verb="failed")
+            await Resources(uow).change(resource, undo, actor=actor, verb="failed")
 
 
 def _facts(resource: Resource | None) -> dict[str, object] | None:

@@ -214,13 +214,18 @@ class Rollouts(AppService):
         """Write the process rows back; the version that they are at then, or None when there is none."""
         if rollout.state is not RolloutState.ROLLING:
             return None
-        good = await self._releases.succeeded(state.app, up_to=rollout.version)
+        newest = await self._releases.succeeded(state.app, up_to=rollout.version)
         fallback: dict[str, int] = {}
-        for bundle in reversed(good):
+        for bundle in reversed(newest):
             fallback.update(dict.fromkeys(ptypes_of(bundle.build), bundle.release.version))
+        good = {bundle.release.version: bundle for bundle in newest}
+        # What a type ran may be older than these.
+        before = await self._releases.bundles(
+            state.app, {each.release for each in rollout.previous.values()} - set(good)
+        )
+        good |= {version: old for version, old in before.items() if old.release.state == "succeed"}
         targets = {target.ptype: target for target in state.targets}
-        versions = {bundle.release.version for bundle in good}
-        goals = rollback_targets(targets.values(), rollout, good=versions, fallback=fallback)
+        goals = rollback_targets(targets.values(), rollout, good=good, fallback=fallback)
         if goals is None:
             return None
         for ptype, landing in goals.items():
@@ -230,7 +235,7 @@ class Rollouts(AppService):
         await self._processes.replace(state.app, targets, now=now)
         web = goals.get(WEB)
         if web is not None:
-            await self._lead_to_web(state.app, next(old for old in good if old.release.version == web.release))
+            await self._lead_to_web(state.app, good[web.release])
         await self._changed(state.app)
         return max(landing.release for landing in goals.values() if landing is not None)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from controller.domain.apps import Actor, App
 from controller.domain.errors import ObjectNotFoundError
 from controller.domain.gateways import HTTPS
-from controller.domain.ingress import IngressState, Route, Rule
+from controller.domain.ingress import IngressState, Route, Rule, refuse_more
 from controller.domain.page import Page
 from controller.domain.routes import (
     NoBackendError,
@@ -58,6 +58,7 @@ class Routes(NetworkService):
         locked = await self._apps.lock(app)
         state = await self._network.read(locked)
         check_new_name(wanted.name, state.routes)
+        refuse_more(state.routes, "routes")
         rules = live_rules(wanted.rules, app, state.services)
         if not rules:
             raise NoBackendError(wanted.name)

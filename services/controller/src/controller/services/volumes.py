@@ -56,16 +56,25 @@ class Volumes(AppService):
         """Volumes, newest first."""
         return await self._volumes.list(await self._apps.get(app), limit=limit, offset=offset)
 
-    async def create(self, app: str, body: Mapping[str, object], *, actor: Actor) -> Volume:
-        """A new volume (`name`, `size`, `type`, `parameters`).
+    def wanted(self, body: Mapping[str, object]) -> VolumeSpec:
+        """What the engine would be told of the volume that a request asks for (`name`, `size`, `type`, `parameters`).
 
         Raises:
-            InvalidFieldsError: the request is malformed, or the app has one of that name.
+            InvalidFieldsError: the request is malformed.
             NotSupportedError: the engine has no volumes.
         """
         request = check_volume(body, self._sizes)
         if "volumes" not in self._uow.engine.features:
             raise NotSupportedError(f"{_NO_VOLUMES}: keep data in a database or an object store")
+        return volume_spec(request)
+
+    async def create(self, app: str, body: Mapping[str, object], *, actor: Actor) -> Volume:
+        """A new volume. The engine was asked before whether it can make what is `wanted` (`Engine.check_volume`).
+
+        Raises:
+            InvalidFieldsError: the request is malformed, or the app has one of that name.
+        """
+        request = check_volume(body, self._sizes)
         locked = await self._apps.lock(app)
         volume = await self._volumes.add(locked, request, owner=actor, now=self._uow.now())
         await self._changed(locked)
