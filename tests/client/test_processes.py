@@ -209,7 +209,7 @@ async def test_exec(running: App) -> None:
     shortcut = await running.owner.run("exec", pod, "--", "env")
     assert (shortcut.status, shortcut.stdout) == (0, "env\n")
     unknown = await running.owner.run("exec", "nope", "--", "env")
-    assert (unknown.status, unknown.stdout) == (0, "no process is called nope\n")
+    assert (unknown.status, unknown.stdout) == (0, "nope does not run; see `drycc ps` for what does\n")
 
 
 async def test_exec_with_a_terminal(running: App) -> None:

@@ -8,11 +8,16 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketState
 
-from shared.errors import SuiteError
+from shared.db.database import DatabaseAwayError
+from shared.errors import SuiteError, UnavailableError
 from shared.logging import current_request_id, get_logger
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "2"
 log = get_logger(__name__)
 
 
@@ -41,6 +46,7 @@ def problem_response(error: SuiteError) -> JSONResponse:
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document: ours, failed validation (422), HTTP errors, surprises (500).
+    A database that is away is a 503, in the words in which `app` answers our errors.
 
     Surprises are logged with their traceback by the request middleware; the answer says nothing about them.
     """
@@ -48,6 +54,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_surprise)
+    app.add_exception_handler(DatabaseAwayError, _on_database_away)
 
 
 async def _on_suite_error(_request: Request, exc: Exception) -> JSONResponse:
@@ -72,6 +79,14 @@ async def _on_http_error(_request: Request, exc: Exception) -> JSONResponse:
     code = title.lower().replace(" ", "-")
     response = _document(exc.status_code, code, title, str(exc.detail))
     response.headers.update(exc.headers or {})
+    return response
+
+
+async def _on_database_away(connection: HTTPConnection, exc: Exception) -> Response:
+    if isinstance(connection, WebSocket) and connection.application_state is not WebSocketState.CONNECTING:
+        raise exc  # accepted already: the server closes it
+    error = UnavailableError("the database is busy or away; try again", headers={"Retry-After": RETRY_AFTER_SECONDS})
+    response: Response = await connection.app.exception_handlers[SuiteError](connection, error)
     return response
 
 

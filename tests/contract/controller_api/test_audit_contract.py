@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from controller.schema.base import OUTBOX
+from shared.errors import UnavailableError
 from shared.events import AuditRecorded, Envelope
 from support import eventually
 from support.controller_api import BUILDER_KEY, Api, Person, running_api
@@ -203,6 +204,31 @@ async def test_stopped_instances_and_entered_ones_are_noted(api: Api, ana: Perso
     assert (await ana.client.request("DELETE", "/v2/apps/audit-pods/pods/", json=body)).status_code == 200
     stopped = [entry["target"] for entry in await entries(ana, "audit-pods", action="instance.stopped")]
     assert stopped == [name]
+
+
+async def test_only_what_was_stopped_is_noted(api: Api, ana: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.create("audit-stops")
+    await api.build("audit-stops")
+    assert (await ana.client.post("/v2/apps/audit-stops/ptypes/scale", json={"web": 3})).status_code == 204
+
+    async def names() -> list[str]:
+        pods = (await ana.client.get("/v2/apps/audit-stops/pods/")).json()["results"]
+        found = [pod["name"] for pod in pods if pod["type"] == "web"]
+        return found if len(found) == 3 else []
+
+    first, second, third = await eventually(names)
+    stop = api.engine.stop_instance
+
+    async def stop_but_one(app: str, instance: str) -> None:
+        if instance == second:
+            raise UnavailableError("the engine does not answer")
+        await stop(app, instance)
+
+    monkeypatch.setattr(api.engine, "stop_instance", stop_but_one)
+    body = {"pod_ids": f"{first},{second},{third}"}
+    assert (await ana.client.request("DELETE", "/v2/apps/audit-stops/pods/", json=body)).status_code == 503
+    stopped = [entry["target"] for entry in await entries(ana, "audit-stops", action="instance.stopped")]
+    assert stopped == [first]
 
 
 async def test_every_entry_is_published_too(api: Api, ana: Person) -> None:

@@ -28,12 +28,26 @@ from shared.web import serving
 from support import FakeClock, eventually
 from support.controller_api import BUILDER_KEY, Api, Person, running_api
 from support.fixtures import MakeDatabase
+from support.stand_in_manager import running_manager
 
 ACCESS, SECRET = "the-access-key", "the-secret-key-of-the-manager"
 CREDENTIAL = base64.b85encode(f"{ACCESS}:{SECRET}".encode()).decode()
 KEYS: dict[str, Any] = {"manager_access_key": ACCESS, "manager_secret_key": SECRET}
 FORBIDDEN = {"detail": "You do not have permission to perform this action."}
 HOOK = {"X-Drycc-Builder-Auth": BUILDER_KEY}
+
+
+@pytest.mark.parametrize("path", ["config", "build"])
+async def test_a_push_with_a_key_needs_one_connection(make_database: MakeDatabase, path: str) -> None:
+    url = await make_database("controller")
+    async with running_manager() as manager:
+        facts: dict[str, Any] = {"manager_url": manager.url, "run_worker": False, "database_pool_size": 1}
+        async with running_api(url, **facts, **KEYS) as api:
+            await api.create("pushed")
+            body = {"receive_user": "ana", "receive_repo": "pushed", "image": "a/b", "stack": "container"}
+            headers = {**HOOK, "Idempotency-Key": "once"}
+            pushed = await api.anonymous.post(f"/v2/hooks/{path}/", json=body, headers=headers)
+            assert pushed.status_code == 200, pushed.text
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from controller.background.pruning import Pruner
 from controller.domain.idempotency import Claim
 from controller.schema.audit import IdempotencyRow
+from controller.schema.base import table_of
 from support import FakeClock
 from support.controller_api import BUILDER_KEY, PROCFILE, Api, Person, running_api
 from support.fixtures import MakeDatabase
@@ -137,6 +139,35 @@ async def test_answers_are_stored_as_ciphertext(api: Api, ana: Person) -> None:
         row = (await session.execute(select(IdempotencyRow).where(IdempotencyRow.key == "sealed"))).scalar_one()
     assert (row.caller, row.status) == (f"user:{ana.account.id}", 201)
     assert "s3cret" not in repr(vars(row))
+
+
+async def test_the_stored_row_helps_nobody_to_guess_the_request(api: Api, ana: Person) -> None:
+    await api.create("unguessed")
+    config = {"values": [{"name": "PIN", "value": "1234", "group": "global"}]}
+    assert (await post(ana, "apps/unguessed/config/", config, "unguessed")).status_code == 201
+    async with api.context.database.session() as session:
+        query = select(table_of(IdempotencyRow)).where(IdempotencyRow.key == "unguessed")
+        row = (await session.execute(query)).one()
+    assert row.request_digest is None
+    sealed = cast("dict[str, str]", api.context.unit_of_work.cipher.open(row.sealed_answer))
+    assert len(base64.b64decode(sealed["request"])) == 32
+    config["values"][0]["value"] = "4321"
+    assert (await post(ana, "apps/unguessed/config/", config, "unguessed")).status_code == 422
+
+
+async def test_answers_of_an_older_version_are_repeated(api: Api, ana: Person) -> None:
+    first = await post(ana, "apps/", {"id": "older-answer"}, "older")
+    cipher = api.context.unit_of_work.cipher
+    async with api.context.database.transaction() as session:
+        mine = IdempotencyRow.key == "older"
+        sealed = await session.scalar(select(IdempotencyRow.sealed_answer).where(mine))
+        facts = cast("dict[str, Any]", cipher.open(str(sealed)))
+        digest = base64.b64decode(facts.pop("request"))
+        old = {"request_digest": digest, "sealed_answer": cipher.seal(facts)}
+        await session.execute(update(table_of(IdempotencyRow)).where(mine).values(old))
+    again = await post(ana, "apps/", {"id": "older-answer"}, "older")
+    assert (again.content, again.headers[REPLAYED]) == (first.content, "true")
+    assert (await post(ana, "apps/", {"id": "other"}, "older")).status_code == 422
 
 
 async def test_bad_bodies_are_refused_with_a_key_as_without(api: Api, ana: Person) -> None:

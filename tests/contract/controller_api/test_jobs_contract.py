@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from controller.engine.port import NotSupportedError
+from controller.services.jobs import Jobs
 from support import eventually
-from support.controller_api import Api, Person
+from support.controller_api import Api, Person, running_api
+from support.fixtures import MakeDatabase
 
 LINE = "bash migrate --all"
 NO_JOB = "No Job matches the given query."
@@ -78,6 +81,25 @@ async def test_refusals(api: Api, ana: Person, path: str) -> None:
     assert await answer(command="ls", volumes={"v1": "/data"}) == (400, short)
     assert await answer(command="ls", volumes={"vol1": "data"}) == (400, ["Volume path format: /path"])
     assert (await ana.client.get(f"/v2/apps/{app}/jobs")).json()["count"] == 0
+
+
+async def test_only_so_many_may_be_under_way(make_database: MakeDatabase) -> None:
+    async with running_api(await make_database("controller"), run_worker=False, max_jobs=2) as api:
+        ana = await api.person("ana")
+        for name in ("many", "few"):
+            await api.create(name)
+            body = {"image": "example/app", "stack": "container"}
+            assert (await ana.client.post(f"/v2/apps/{name}/build/", json=body)).status_code == 201
+        jobs = [await start(ana, "many") for _ in range(2)]
+        for path in ("run", "jobs"):
+            refused = await ana.client.post(f"/v2/apps/many/{path}", json={"command": LINE})
+            assert refused.status_code == 400
+            assert refused.json()["detail"].startswith("2 one-off commands of this app have not ended")
+        await start(ana, "few")
+        async with api.context.unit_of_work() as uow:
+            ended = await Jobs(uow).get("many", jobs[0]["name"])
+            await Jobs(uow).save(replace(ended, state="down"))
+        await start(ana, "many")
 
 
 async def test_the_whole_object(api: Api, ana: Person, app: str) -> None:

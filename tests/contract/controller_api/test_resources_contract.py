@@ -121,10 +121,10 @@ async def test_the_whole_life(api: Api, ana: Person) -> None:
 async def uuid_of(api: Api, app: str) -> Any:
     """The key of the only resource of an app."""
     async with api.context.unit_of_work.reading() as uow:
-        found = await uow.session.scalars(select(ResourceRow).where(ResourceRow.name == "base"))
+        found = await uow.session.scalars(select(ResourceRow.uuid).where(ResourceRow.name == "base"))
         person = await api.person("ana")
         wanted = (await person.client.get(f"/v2/apps/{app}/resources/")).json()["results"][0]["uuid"]
-        return next(row.uuid for row in found if str(row.uuid) == wanted)
+        return next(uuid for uuid in found if str(uuid) == wanted)
 
 
 async def test_values_of_a_file(api: Api, ana: Person) -> None:

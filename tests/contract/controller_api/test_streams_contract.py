@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from controller.services.processes import Processes
+from shared.db import DatabaseAwayError
 from support import eventually
 from support.controller_api import Api, Person, running_api
 from support.fixtures import MakeDatabase
@@ -62,6 +64,14 @@ async def test_handshakes_that_are_refused(line: Api, path: str) -> None:
         with pytest.raises(RefusedError) as refused:
             await dial(line, path, token)
         assert refused.value.status == status
+
+
+async def test_a_handshake_without_a_database_is_a_503() -> None:
+    nowhere = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
+    async with running_api(nowhere, served=True, run_worker=False) as api:
+        with pytest.raises(RefusedError) as refused:
+            await dial(api, "chat/logs", "drycc_pat_any")
+        assert refused.value.status == 503
 
 
 async def test_version_headers_at_the_handshake(line: Api, ana: Person) -> None:
@@ -139,6 +149,28 @@ async def test_exec_leaves_an_entry_without_its_arguments(line: Api, ana: Person
     assert [entry["after"]["command"] for entry in entries] == ["", "***", "psql", "psql"]
 
 
+async def test_what_cannot_be_noted_does_not_run(
+    line: Api, ana: Person, pod: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    start = line.engine.exec
+
+    async def exec_noted(app: str, instance: str, **facts: Any) -> Any:
+        begun.append(instance)
+        return await start(app, instance, **facts)
+
+    async def no_connection(*_arguments: object, **_facts: object) -> None:
+        raise DatabaseAwayError("no connection")
+
+    monkeypatch.setattr(line.engine, "exec", exec_noted)
+    await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": ["ls"]})
+    assert begun == [pod]
+    monkeypatch.setattr(Processes, "note_exec", no_connection)
+    (message,) = await ask(line, f"chat/pods/{pod}/exec/", ana.token, {"command": ["ls"]})
+    assert message == b"\x02the audit trail cannot be written now, so that nothing was run; try again\n"
+    assert begun == [pod]
+
+
 async def test_exec_with_stdin_and_terminal(line: Api, ana: Person, pod: str) -> None:
     socket = await dial(line, f"chat/pods/{pod}/exec/", ana.token)
     await socket.send_json({"tty": True, "stdin": True, "command": ["bash"]})
@@ -158,7 +190,7 @@ async def test_exec_with_stdin_and_terminal(line: Api, ana: Person, pod: str) ->
 
 async def test_exec_where_nothing_runs(line: Api, ana: Person) -> None:
     (message,) = await ask(line, "chat/pods/nope/exec/", ana.token, {"command": ["ls"]})
-    assert message == b"\x02no process is called nope\n"
+    assert message == b"\x02nope does not run; see `drycc ps` for what does\n"
 
 
 @pytest.mark.parametrize("command", [None, [], "ls", ["ls", 5], ["a\0b"]])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+from collections.abc import Iterator
+
 import httpx
 import pytest
 
+from shared.logging import configure_logging
 from support.controller_api import Api, Person
 
 VERSIONS = {"DRYCC_API_VERSION": "2.3", "DRYCC_PLATFORM_VERSION": "2.3.0"}
@@ -64,6 +70,51 @@ async def test_unknown_paths_are_pages(ana: Person, path: str) -> None:
     assert response.headers["content-type"].startswith("text/html")
     assert "<h1>Not Found</h1>" in response.text
     assert has_versions(response)
+
+
+@pytest.fixture
+def log_output() -> Iterator[io.StringIO]:
+    """What is logged meanwhile."""
+    output = io.StringIO()
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    configure_logging(service="controller", level="INFO", fmt="json", stream=output)
+    yield output
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("path", "logged", "status"),
+    [
+        ("auth/token/l0gin-key", "/v2/auth/token", 404),
+        ("auth/token/l0gin-key/", "/v2/auth/token", 404),
+        ("/auth//token//l0gin-key//", "/v2/auth/token", 404),
+        ("auth/token/l0gin-key/x", "/v2/auth/token/***", 404),
+        ("auth/token/x/l0gin-key/", "/v2/auth/token/***", 404),
+        ("auth/token/l0gin-key%20", "/v2/auth/token/***", 404),
+        ("auth/token/l0gin-key%2Fx", "/v2/auth/token/***", 404),
+        ("auth/token%2Fl0gin-key%0A", "/v2/auth/token/***", 404),
+        ("auth/token", "/v2/auth/token", 404),
+        ("auth/tokens/a", "/v2/auth/tokens/a", 404),
+    ],
+)
+async def test_keys_of_logins_are_in_no_log(
+    api: Api, log_output: io.StringIO, path: str, logged: str, status: int
+) -> None:
+    url = httpx.URL("http://drycc.test").copy_with(raw_path=f"/v2/{path}".encode())
+    assert (await api.anonymous.get(url)).status_code == status
+    lines = [json.loads(line) for line in log_output.getvalue().splitlines()]
+    assert [line["path"] for line in lines if line["event"] == "request"] == [logged]
+    assert "l0gin-key" not in log_output.getvalue()
+
+
+async def test_no_path_below_that_of_logins_has_a_page(api: Api) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        response = await api.anonymous.request(method, "/v2/auth/token/l0gin-key/x")
+        assert response.status_code == 404
+        assert "<h1>Not Found</h1>" in response.text
+        assert "l0gin-key" not in response.text
 
 
 async def test_slashes_make_no_difference_and_no_redirect(api: Api, ana: Person) -> None:

@@ -66,6 +66,14 @@ async def test_who_is_disabled_is_out_at_once_until_enabled(api: Api, root: Pers
     ]
 
 
+async def test_only_changes_leave_an_entry(api: Api, root: Person) -> None:
+    await api.person("hal")
+    for action in ("enable", "disable", "disable", "enable", "enable"):
+        assert (await root.client.patch(f"/v2/users/hal/{action}/")).status_code == 204
+    trail = (await root.client.get("/v2/audit/?limit=100")).json()["results"]
+    assert [entry["action"] for entry in trail if entry["target"] == "hal"] == ["user.enabled", "user.disabled"]
+
+
 async def test_news_of_the_person_leave_it_and_a_login_ends_it(api: Api, root: Person) -> None:
     gus = await api.person("gus")
     await root.client.patch("/v2/users/gus/disable/")

@@ -15,12 +15,14 @@ from cryptography.fernet import Fernet
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Integer, LargeBinary, Table, Uuid, insert, select, text
 
 from controller import schema
+from controller.domain.idempotency import Answer, Claim, KeyReusedError, digest_of
 from controller.repositories.cipher import Cipher, UnreadableSecretError
 from controller.repositories.sealed import DECLARING, SealedTable, sealed_tables
-from controller.schema.apps import ConfigRow
+from controller.schema.apps import BuildRow, ConfigRow
 from controller.schema.audit import AuditRow, IdempotencyRow
 from controller.schema.base import Base, table_of
 from controller.services import rotation as rotation_module
+from controller.services.idempotency import Answers
 from controller.services.rotation import Rotation, RotationReport, RotationRunningError
 from shared.clock import SystemClock
 from shared.db import Database, UtcDateTime, uuid7
@@ -129,7 +131,8 @@ async def test_what_opens_with_no_key_is_told_and_left_alone(core: Core) -> None
     async with core.database.transaction() as session:
         await session.execute(text("UPDATE configs SET sealed_registry = :lost"), {"lost": lost})
     report = await rotate(core, NEW, OLD)
-    assert (report.unreadable, report.tables["configs"].unreadable, report.tables["configs"].renewed) == (ROWS,) * 3
+    configs = report.tables["configs"]
+    assert (report.unreadable, configs.unreadable, configs.renewed) == (ROWS, ROWS, 2 * ROWS)
     async with core.database.session() as session:
         assert set(await session.scalars(select(ConfigRow.sealed_registry))) == {lost}
         assert [Cipher([NEW]).open(each) for each in await session.scalars(select(ConfigRow.sealed_values))]
@@ -168,6 +171,80 @@ async def test_stopped_in_the_middle_it_is_begun_again(core: Core, monkeypatch: 
     assert len(await opened(core.database, Cipher([NEW, OLD]))) > ROWS
     await rotate(core, NEW, OLD)
     await opened(core.database, Cipher([NEW]))
+
+
+DRYCCFILE = {"config": {"jobs": {"TOKEN": "s3cret"}}, "pipeline": {}}
+HANDLER_COLUMNS = ("healthcheck", "lifecycle_post_start", "lifecycle_pre_stop")
+HANDLERS = {"healthcheck": {"web": {"livenessProbe": {"exec": {"command": ["s3cret"]}}}}}
+
+
+async def add_old_rows(core: Core) -> None:
+    """Builds and configs as versions before 0005 stored them: in clear."""
+    facts = {"dryccfile": json.dumps(DRYCCFILE), "healthcheck": json.dumps(HANDLERS["healthcheck"])}
+    async with core.database.transaction() as session:
+        await session.execute(text("UPDATE builds SET dryccfile = :dryccfile, sealed_dryccfile = NULL"), facts)
+        statement = "UPDATE configs SET healthcheck = :healthcheck, lifecycle_post_start = '{}', "
+        statement += "lifecycle_pre_stop = '{}', sealed_handlers = NULL"
+        await session.execute(text(statement), facts)
+
+
+async def test_what_older_versions_stored_in_clear_is_sealed(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation_module, "BATCH", 2)
+    await fill(core, Cipher([OLD]))
+    await add_old_rows(core)
+    report = await rotate(core, OLD)
+    assert {name: table.renewed for name, table in report.tables.items() if table.renewed} == {
+        "builds": ROWS,
+        "configs": ROWS,
+    }
+    async with core.database.session() as session:
+        for table, columns in (("builds", ("dryccfile",)), ("configs", HANDLER_COLUMNS)):
+            clear = f"SELECT {', '.join(columns)} FROM {table}"
+            assert set(map(str, await session.execute(text(clear)))) == {str(({},) * len(columns))}
+        sealed = [*await session.scalars(text("SELECT sealed_dryccfile FROM builds"))]
+        assert [Cipher([OLD]).open(each) for each in sealed] == [{"dryccfile": DRYCCFILE}] * ROWS
+        sealed = [*await session.scalars(text("SELECT sealed_handlers FROM configs"))]
+        assert [Cipher([OLD]).open(each) for each in sealed] == [HANDLERS] * ROWS
+    again = await rotate(core, OLD)
+    assert (again.renewed, again.passes) == (0, 1)
+
+
+async def test_what_is_empty_stays_unsealed(core: Core) -> None:
+    core.cipher = Cipher([OLD])
+    await core.app()
+    await core.build()
+    await rotate(core, NEW, OLD)
+    async with core.database.session() as session:
+        assert set(await session.scalars(text("SELECT sealed_dryccfile FROM builds"))) == {None}
+        assert set(await session.scalars(text("SELECT sealed_handlers FROM configs"))) == {None}
+
+
+async def test_a_clear_row_that_was_sealed_meanwhile_is_left_alone(core: Core) -> None:
+    await fill(core, Cipher([OLD]))
+    await add_old_rows(core)
+    table = SealedTable(table_of(BuildRow))
+    async with core.database.transaction() as session:
+        (first, *_) = await table.read(session, after=None, most=1)
+        await session.execute(text("UPDATE builds SET sealed_dryccfile = 'sealed', dryccfile = '{}'"))
+        assert not await table.replace(session, first, {"sealed_dryccfile": "of what was read"})
+        assert set(await session.scalars(select(BuildRow.sealed_dryccfile))) == {"sealed"}
+        await session.execute(text("DELETE FROM builds"))
+
+
+async def test_requests_that_come_again_are_known_after_it(core: Core) -> None:
+    claim = Claim("user:7", "pay", digest_of(method="POST", target="/v2/apps/?", body=b"{}"))
+    answer = Answer(201, (("content-type", "application/json"),), b"{}")
+    core.cipher = Cipher([OLD])
+    async with core.work() as uow:
+        await Answers(uow, retention=timedelta(hours=1)).keep(claim, answer)
+    await rotate(core, NEW, OLD)
+    core.cipher = Cipher([NEW])
+    async with core.work() as uow:
+        answers = Answers(uow, retention=timedelta(hours=1))
+        assert await answers.begin(claim) == answer
+        other = digest_of(method="POST", target="/v2/apps/?", body=b"{ }")
+        with pytest.raises(KeyReusedError):
+            await answers.find(Claim(claim.caller, claim.key, other))
 
 
 async def test_only_one_rotates_at_a_time(core: Core) -> None:
@@ -246,7 +323,7 @@ async def test_the_command_tells_what_it_did(place: tuple[Core, str]) -> None:
     status, out, err = await command(url, NEW, OLD, options=["--json"])
     assert (status, err) == (0, "")
     told = json.loads(out)
-    assert told["tables"]["configs"] == {"rows": ROWS, "renewed": 2 * ROWS, "unreadable": 0}
+    assert told["tables"]["configs"] == {"rows": ROWS, "renewed": 3 * ROWS, "unreadable": 0}
     assert (told["unreadable"], told["renewed"]) == (0, len(await opened(core.database, Cipher([NEW]))))
 
 

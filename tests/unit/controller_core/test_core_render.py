@@ -100,6 +100,13 @@ class TestRender:
         assert spec.routes == (RouteSpec("shop.apps.test", "web"),)
         assert [process.must_listen for process in spec.processes] == [True, False]
 
+    def test_a_long_summary_is_cut_for_processes(self) -> None:
+        made = bundle(7)
+        assert made.build is not None
+        long = replace(made, release=replace(made.release, summary="ö" * 100_000))
+        env = render_process("shop", long, made.build, "web", POLICY).env
+        assert env["WORKFLOW_RELEASE_SUMMARY"] == "ö" * (16 * 1024)
+
     def test_routes_need_a_routable_app_a_web_and_a_domain(self) -> None:
         made = bundle(2)
         web = target("web", 1, 2)

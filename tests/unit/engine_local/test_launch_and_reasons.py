@@ -19,9 +19,10 @@ from controller.engine.local.config import LocalEngineConfig
 from controller.engine.local.containers import DockerLike, env_file_text
 from controller.engine.local.instance import backoff, exit_code
 from controller.engine.local.jobs import read_record
-from controller.engine.local.launch import LaunchError, prepare, shell_line
+from controller.engine.local.launch import LaunchError, prepare
 from controller.engine.local.ports import Ports, is_free
 from controller.engine.local.probes import Target, Verdict, readiness_of
+from controller.engine.shell import shell_line
 from support.local_engine import make_bench
 
 

@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from controller.brokers import make_broker
 from controller.domain.domains import platform_hosts
 from controller.domain.resources import ResourceBroker
@@ -27,7 +25,7 @@ from controller.uow import EVENT_SOURCE, EverybodyActive, Policy, Standing, Uow
 from shared.auth import TokenVerifier
 from shared.bus import Bus
 from shared.clock import Clock, SystemClock
-from shared.db import Database
+from shared.db import Database, DbSession
 from shared.http import create_client
 from shared.logging import get_logger
 from shared.outbox import Inbox, Outbox
@@ -61,7 +59,7 @@ class UnitsOfWork:
         async with self.database.reading() as session:
             yield self.around(session)
 
-    def around(self, session: AsyncSession) -> Uow:
+    def around(self, session: DbSession) -> Uow:
         """The unit of work in a transaction that somebody else ends."""
         return Uow(
             session=session,
@@ -161,6 +159,7 @@ def policy_of(settings: Settings) -> Policy:
         pipeline_run_timeout=settings.pipeline_run_timeout,
         grace_period=settings.grace_period,
         max_job_ttl=settings.max_job_ttl,
+        max_jobs=settings.max_jobs,
         max_replicas=settings.max_replicas,
         min_volume_gib=settings.min_volume_gib,
         max_volume_gib=settings.max_volume_gib,

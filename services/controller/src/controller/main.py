@@ -48,6 +48,7 @@ from controller.settings import Settings
 from controller.worker import open_process, working
 from shared.bus import Bus
 from shared.clock import Clock
+from shared.tasks import TaskOwner
 from shared.web import create_service_app
 
 
@@ -64,6 +65,8 @@ def create_app(
         async with AsyncExitStack() as stack:
             context = await stack.enter_async_context(open_process(settings, bus=bus, engine=engine, clock=clock))
             app.state.context = context
+            tasks = await stack.enter_async_context(TaskOwner())
+            tasks.start("sign_ins", context.authenticator.listen)
             if settings.run_worker:
                 await stack.enter_async_context(working(context))
             yield

@@ -94,6 +94,7 @@ class Settings(ServiceSettings):
         description="A finished one-off is kept no longer.",
         json_schema_extra=legacy("KUBERNETES_JOB_MAX_TTL_SECONDS_AFTER_FINISHED"),
     )
+    max_jobs: int = Field(100, ge=1, description="One-offs of an app that have not ended; one more is refused.")
     default_config_tags: Annotated[dict[str, str], NoDecode] = Field(
         default={},
         description="Labels of the machines for the processes of every app, as JSON; tags of an app win.",

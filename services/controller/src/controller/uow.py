@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from controller.domain.audit import Origin
 from controller.domain.policy import Policy
 from controller.engine.port import Engine
@@ -18,7 +16,7 @@ from controller.origin import CURRENT_ORIGIN
 from controller.repositories.apps import KnownApps
 from controller.repositories.cipher import Cipher
 from shared.clock import Clock
-from shared.db import notify
+from shared.db import DbSession, notify
 from shared.outbox import Inbox, Outbox
 
 RECONCILE_CHANNEL = "reconcile"
@@ -46,7 +44,7 @@ class EverybodyActive:
 class Uow:
     """One unit of work. Services write through it and never commit."""
 
-    session: AsyncSession
+    session: DbSession
     outbox: Outbox
     inbox: Inbox
     clock: Clock

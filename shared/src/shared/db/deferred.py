@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import ARRAY, Insert, Table, Text, bindparam, event, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
+
+DbSession: TypeAlias = AsyncSession | AsyncConnection
+"""What statements are executed on: a session, or a connection that only reads. Both take the same ones."""
 
 _CHANNELS: Final = "workflow.channels"
 _ROWS: Final = "workflow.rows"
@@ -30,14 +33,20 @@ class DeferringSession(Session):
     """The session behind our asynchronous ones. What is deferred inside a savepoint stays when that is rolled back."""
 
 
-def defer_notification(session: AsyncSession, channel: str) -> None:
+def defer_notification(session: DbSession, channel: str) -> None:
     """Notify `channel` when the transaction commits."""
-    session.info.setdefault(_CHANNELS, {})[channel] = None
+    _of_transaction(session).setdefault(_CHANNELS, {})[channel] = None
 
 
-def defer_rows(session: AsyncSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def defer_rows(session: DbSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert `rows`, after those that were given before, when the transaction commits."""
-    session.info.setdefault(_ROWS, {}).setdefault(table, []).extend(rows)
+    _of_transaction(session).setdefault(_ROWS, {}).setdefault(table, []).extend(rows)
+
+
+def _of_transaction(session: DbSession) -> dict[Any, Any]:
+    if isinstance(session, AsyncConnection):
+        raise TypeError("this unit of work only reads: nothing of it is ever committed")
+    return session.info
 
 
 @event.listens_for(DeferringSession, "before_commit")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.db.deferred import DbSession
 
 
 class Inbox:
     """Works in the transaction of `session`, the one that holds the effect of the event."""
 
-    def __init__(self, session: AsyncSession, table: Table) -> None:
+    def __init__(self, session: DbSession, table: Table) -> None:
         self._session = session
         self._table = table
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import Table
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.db.database import notify
-from shared.db.deferred import defer_rows
+from shared.db.deferred import DbSession, defer_rows
 from shared.events.base import Envelope, Event
 
 
@@ -16,7 +15,7 @@ class Outbox:
     `source` is the CloudEvents source: `/services/controller`.
     """
 
-    def __init__(self, session: AsyncSession, table: Table, *, source: str) -> None:
+    def __init__(self, session: DbSession, table: Table, *, source: str) -> None:
         self._session = session
         self._table = table
         self._source = source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -11,10 +12,13 @@ from fastapi import APIRouter, WebSocket
 
 from controller.api.deps import Ctx
 from controller.api.sockets import Who, conversation, flag, receive, while_connected
+from controller.context import Context
+from controller.domain.accounts import Account
 from controller.engine.port import ExecSession
 from controller.services.access import Access, Action
 from controller.services.processes import Processes
-from shared.errors import InvalidInputError, SuiteError
+from shared.db import DatabaseAwayError
+from shared.errors import InvalidInputError, NotFoundError, SuiteError, UnavailableError
 from shared.logging import get_logger
 
 router = APIRouter(prefix="/v2/apps/{app_id:word}")
@@ -32,20 +36,35 @@ async def run(websocket: WebSocket, app_id: str, name: str, who: Who, ctx: Ctx) 
     async with conversation(websocket) as request:
         command, stdin = _command(request.get("command")), flag(request, "stdin")
         try:
+            await _note(ctx, app_id, name, command, who)
             session = await ctx.engine.exec(app_id, name, command=command, tty=flag(request, "tty"), stdin=stdin)
         except SuiteError as error:
             await websocket.send_bytes(STDERR + f"{error.detail}\n".encode())
             return
         seconds = ctx.settings.exec_timeout.total_seconds()
         try:
-            async with ctx.unit_of_work() as uow:
-                await Processes(uow).note_exec(app_id, name, command, actor=who)
             log.info("exec_started", app=app_id, instance=name, actor=who.username)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await (_converse(websocket, session) if stdin else _report(websocket, session))
         finally:
             await session.close()
+
+
+async def _note(ctx: Context, app: str, name: str, command: Sequence[str], who: Account) -> None:
+    """Write down what is about to begin: a command of which the audit trail cannot tell does not run.
+
+    Raises:
+        NotFoundError: no such instance is there. UnavailableError: the entry cannot be written now.
+    """
+    observation = await ctx.engine.observe(app)
+    if all(instance.name != name for instance in observation.instances):
+        raise NotFoundError(f"{name} does not run; see `drycc ps` for what does")
+    try:
+        async with ctx.unit_of_work() as uow:
+            await Processes(uow).note_exec(app, name, command, actor=who)
+    except DatabaseAwayError:
+        raise UnavailableError("the audit trail cannot be written now, so that nothing was run; try again") from None
 
 
 async def _report(websocket: WebSocket, session: ExecSession) -> None:

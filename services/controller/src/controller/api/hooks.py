@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from controller.api import present
-from controller.api.body import Body
+from controller.api.body import Body, read_object
 from controller.api.compat import HookBlockedError, HookForbiddenError
-from controller.api.deps import Builder, Ctx, Work, know_owner_of
+from controller.api.deps import Builder, Ctx, Work, context_of, know_owner_of
 from controller.api.documents_accounts import HookKeys, KeyOwner, PushedBuild, PushRequest, PushResult
 from controller.api.documents_releases import ConfigDocument
 from controller.api.idempotency import IdempotentRoute
@@ -29,15 +29,26 @@ from controller.uow import Uow
 from shared.errors import ForbiddenError, NotFoundError
 
 
-async def _know_owner(body: Body, ctx: Ctx) -> None:
-    """Before the transaction begins."""
-    name = body.get("receive_repo")
+async def _know_owner(request: Request, ctx: Ctx) -> None:
+    """Before the transaction begins, and once per request."""
+    if ctx.manager is None or hasattr(request.state, "knows_owner"):
+        return
+    name = (await read_object(request)).get("receive_repo")
     if isinstance(name, str):
         await know_owner_of(ctx, name)
+    request.state.knows_owner = True
+
+
+class PushRoute(IdempotentRoute):
+    """Routes whose body names the app."""
+
+    async def know_first(self, request: Request) -> None:
+        """See `IdempotentRoute`."""
+        await _know_owner(request, context_of(request))
 
 
 KnownPush = Depends(_know_owner)
-router = APIRouter(prefix="/v2/hooks", dependencies=[Builder], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v2/hooks", dependencies=[Builder], route_class=PushRoute)
 
 
 @router.get("/key/{fingerprint:rest}", **doc(KeyOwner, guard="builder"))

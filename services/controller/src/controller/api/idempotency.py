@@ -29,6 +29,10 @@ class IdempotentRoute(UnitRoute):
     transactions) the answer is stored after the effect: a crash in between leaves the effect without the answer.
     """
 
+    async def know_first(self, request: Request) -> None:
+        """Find out what the endpoint will ask for on another connection: before the transaction has taken one."""
+        await know_owner(request)
+
     def get_route_handler(self) -> Handler:
         """The handler of `UnitRoute`, behind a look for the key."""
         handle = super().get_route_handler()
@@ -43,6 +47,7 @@ class IdempotentRoute(UnitRoute):
             if caller is None:
                 return await handle(request)  # which refuses them
             digest = digest_of(method=request.method, target=_target(request), body=await read_raw(request))
+            await self.know_first(request)
             return await once(request, Claim(caller, key, digest), handle)
 
         return handle_once
@@ -50,7 +55,6 @@ class IdempotentRoute(UnitRoute):
 
 async def _in_one_transaction(request: Request, claim: Claim, handle: Handler) -> Response:
     ctx = context_of(request)
-    await know_owner(request)
     async with ctx.unit_of_work() as uow:
         answers = _answers(ctx, uow)
         known = await answers.begin(claim)

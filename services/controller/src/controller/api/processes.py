@@ -75,10 +75,15 @@ async def delete_pods(app_id: str, who: Who, body: Body, ctx: Ctx) -> Response:
         raise InvalidFieldsError.of("pod_ids", REQUIRED)
     known = {instance.name for instance in observation.instances}
     chosen = [name for name in split_words(pod_ids) if name in known]
-    async with ctx.unit_of_work() as uow:
-        await Processes(uow).note_stop(app_id, chosen, actor=who)
-    for name in chosen:
-        await ctx.engine.stop_instance(app_id, name)
+    stopped: list[str] = []
+    try:
+        for name in chosen:
+            await ctx.engine.stop_instance(app_id, name)
+            stopped.append(name)
+    finally:
+        if stopped:
+            async with ctx.unit_of_work() as uow:
+                await Processes(uow).note_stop(app_id, stopped, actor=who)
     return Response(status_code=200)
 
 

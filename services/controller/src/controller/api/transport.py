@@ -29,7 +29,8 @@ _SLASHES = re.compile(r"/{2,}")
 _GREEDY = re.compile(r"^/+v2/+(keys|hooks/+key)/+(?=.)")
 # So may paths of files in a volume, where only what follows `client/` is the path.
 _FILES = re.compile(r"^/+v2/+apps/+[^/]+/+volumes/+[^/]+/+client/+(?=[^/])")
-_LOGIN_POLL = re.compile(r"^/v2/auth/token/(?P<key>[-\w]+)$", re.ASCII)
+_LOGIN_POLL = "/v2/auth/token"
+_LOGIN_KEY = re.compile(r"[-\w]+", re.ASCII)
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -65,11 +66,13 @@ def _routable(scope: Scope, *, is_head: bool) -> Scope:
     path = normalise(scope["path"])
     state = dict(scope.get("state") or {})
     state[ORIGINAL_PATH] = scope["path"]
-    poll = _LOGIN_POLL.match(path)
-    if poll is not None:
-        # The key is as good as the token that it fetches: it must not stand in any log of paths.
-        state[LOGIN_KEY] = poll["key"]
-        path = "/v2/auth/token"
+    if path.startswith(f"{_LOGIN_POLL}/"):
+        # The key is as good as the token that it fetches: it must not stand in any log of paths, wherever it stands
+        # in this one.
+        key = path.removeprefix(f"{_LOGIN_POLL}/")
+        path = f"{_LOGIN_POLL}/***"
+        if _LOGIN_KEY.fullmatch(key):
+            state[LOGIN_KEY], path = key, _LOGIN_POLL
     routable = {**scope, "path": path, "raw_path": path.encode(), "state": state}
     if is_head:
         routable["method"] = "GET"

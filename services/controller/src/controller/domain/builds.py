@@ -12,6 +12,7 @@ from controller.domain.fields import FieldChecker
 from controller.domain.names import WEB, ptype_problem
 from controller.domain.releases import Build, BuildRequest
 from controller.domain.schemas import DRYCCFILE, JsonPath, schema_problem
+from controller.domain.shown import wrong_type
 from shared.errors import ConflictError, InvalidInputError
 
 EMPTY_COMMAND = "Command can't be empty for process type"
@@ -32,6 +33,7 @@ IMAGE_PATTERN = (
     rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@[a-z0-9]+:[0-9a-f]{{32,128}})?"
 )
 LONGEST_IMAGE = 1024
+MOST_PTYPES = 100
 _IMAGE = re.compile(IMAGE_PATTERN)
 
 Pipeline = Mapping[str, Any]
@@ -196,14 +198,22 @@ def _image(build: Build, ptype: str, section: Mapping[str, Any]) -> str:
     return build.image if named == WEB else f"{build.image}-{named}"
 
 
+def _count_problem(count: int) -> str | None:
+    if count <= MOST_PTYPES:
+        return None
+    return f"{count} process types are more than the {MOST_PTYPES} that an app may have: split it into several apps"
+
+
 def _procfile_problem(procfile: Mapping[str, object]) -> str | None:
+    if (problem := _count_problem(len(procfile))) is not None:
+        return problem
     for ptype, command in procfile.items():
         if (problem := ptype_problem(ptype)) is not None:
             return problem
         if command is None or command == "":
             return EMPTY_COMMAND
         if not isinstance(command, str):
-            return f"could not validate {command!r}: {command!r} is not of type 'string'"
+            return wrong_type(repr(command), "string")
         if not command.strip():
             return EMPTY_COMMAND
     return None
@@ -216,7 +226,8 @@ def _dryccfile_problem(dryccfile: Mapping[str, object]) -> str | None:
         return problem
     pipelines = cast("Mapping[str, Pipeline]", dryccfile["pipeline"])
     ptypes = [str(pipeline["ptype"]) for pipeline in pipelines.values()]
-    if (problem := next(filter(None, map(ptype_problem, ptypes)), None)) is not None:
+    problem = _count_problem(len(ptypes)) or next(filter(None, map(ptype_problem, ptypes)), None)
+    if problem is not None:
         return problem
     if len(set(ptypes)) < len(ptypes):
         return "Pipeline's ptype must be unique"

@@ -12,6 +12,7 @@ from controller.domain.errors import MissingKeyError
 from controller.domain.names import key_problem, ptype_problem, tag_key_problem, tag_value_problem
 from controller.domain.plans import Catalog
 from controller.domain.schemas import PROBE, JsonPath, schema_problem
+from controller.domain.shown import brief, wrong_type
 
 PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROBES_MESSAGE: Final = f"Healthcheck pattern: ^({'|'.join(PROBES)})$"
@@ -39,7 +40,7 @@ def parse_field(name: str, raw: object, catalog: Catalog) -> dict[str, Entry]:
             raise FieldProblem(problem)
         entries[ptype] = None if entry is None else CHECKERS[name](entry)
         if name == "limits" and entry is not None and not catalog.offers(entries[ptype]):
-            raise FieldProblem(f"The limit plan {entry} does not exist")
+            raise FieldProblem(f"The limit plan {brief(str(entry))} does not exist")
     return entries
 
 
@@ -87,14 +88,14 @@ def _labels(tags: Mapping[str, str]) -> str:
 
 def _check_limit(entry: object) -> str:
     if not isinstance(entry, str):
-        raise FieldProblem(f"The limit plan {entry} does not exist")
+        raise FieldProblem(f"The limit plan {brief(str(entry))} does not exist")
     return entry
 
 
 def _check_grace_period(entry: object) -> str:
     text = "" if isinstance(entry, bool) else str(entry)
     if not (text.isascii() and text.isdigit() and len(text) < 8):
-        raise FieldProblem(f"Termination Grace Period format: {entry}, where value must be a numeric")
+        raise FieldProblem(f"Termination Grace Period format: {brief(str(entry))}, where value must be a numeric")
     return text
 
 
@@ -116,7 +117,7 @@ def _check_registry(entry: object) -> dict[str, str | None]:
 
 def _check_healthcheck(entry: object) -> dict[str, Any]:
     if not isinstance(entry, Mapping):
-        raise FieldProblem(f"could not validate {entry!r}: {entry!r} is not of type 'object'")
+        raise FieldProblem(wrong_type(repr(entry), "object"))
     for probe, spec in entry.items():
         if probe not in PROBES:
             raise FieldProblem(_PROBES_MESSAGE)

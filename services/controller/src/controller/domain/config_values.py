@@ -11,6 +11,7 @@ from typing import Final
 
 from controller.domain.names import KEY_MESSAGE, key_problem, ptype_problem
 from controller.domain.releases import ConfigData, ConfigValue
+from controller.domain.shown import brief, wrong_type
 
 GLOBAL_GROUP: Final = "global"
 PORT: Final = "PORT"
@@ -39,14 +40,13 @@ class ValueChange:
 def parse_values(raw: object) -> tuple[tuple[ValueChange, ...], str | None]:
     """The changes in `raw`, or none and what is wrong with it."""
     if not isinstance(raw, list):
-        shown = _masked(raw)
-        return (), f"could not validate {shown}: {shown} is not of type 'array'"
+        return (), wrong_type(_masked(raw), "array")
     changes = []
     for item in raw:
         if not _well_formed(item):
-            shown = ", ".join(_masked(other) for other in raw)
-            problem = f"{_masked(item)} is not valid under any of the given schemas"
-            return (), f"could not validate [{shown}]: {problem}"
+            items = ", ".join(_masked(other) for other in raw)
+            problem = f"{brief(_masked(item))} is not valid under any of the given schemas"
+            return (), f"could not validate {brief(f'[{items}]')}: {problem}"
         change = ValueChange(item["name"], item["value"], item.get("group"), item.get("ptype"))
         if (message := change_problem(change)) is not None:
             return (), message

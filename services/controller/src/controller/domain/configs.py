@@ -15,6 +15,7 @@ from controller.domain.json_text import parse_json
 from controller.domain.names import KEY_MESSAGE, key_problem, ptype_problem
 from controller.domain.plans import Catalog
 from controller.domain.releases import Build, BuildRequest, ConfigData
+from controller.domain.shown import shown
 from shared.errors import InvalidInputError
 
 
@@ -69,7 +70,7 @@ def parse_refs(raw: object) -> dict[str, tuple[str, ...]]:
             raise FieldProblem(problem)
         listed = [] if groups is None else groups
         if not isinstance(listed, list) or not all(isinstance(group, str) for group in listed):
-            raise FieldProblem(f"could not validate {groups!r}: it is not a list of group names")
+            raise FieldProblem(f"could not validate {shown(groups)}: it is not a list of group names")
         if any(map(key_problem, listed)):
             raise FieldProblem(KEY_MESSAGE)
         refs[ptype] = tuple(dict.fromkeys(listed))

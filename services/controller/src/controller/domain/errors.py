@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from controller.domain.shown import brief
 from shared.errors import ConflictError, InvalidInputError, NotFoundError, SuiteError
 
 NON_FIELD = "non_field_errors"
@@ -40,7 +41,7 @@ class MissingKeyError(SuiteError):
     title: ClassVar[str] = "There is no such key"
 
     def __init__(self, key: str, container: str) -> None:
-        super().__init__(f"{key} does not exist under {container}", key=key, container=container)
+        super().__init__(f"{brief(key)} does not exist under {container}", key=brief(key), container=container)
 
 
 class NothingChangedError(ConflictError):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from controller.domain.errors import InvalidFieldsError
 from controller.domain.schemas import HIDDEN
+from controller.domain.shown import wrong_type
 
 REQUIRED = "This field is required."
 BLANK = "This field may not be blank."
@@ -74,8 +75,7 @@ class FieldChecker:
         if value is None:
             self.fail(field, NULL)
         elif not isinstance(value, Mapping):
-            shown = HIDDEN if hidden else value
-            self.fail(field, f"could not validate {shown!r}: {shown!r} is not of type 'object'")
+            self.fail(field, wrong_type(repr(HIDDEN if hidden else value), "object"))
         elif (message := problem(value)) is not None:
             self.fail(field, message)
         else:

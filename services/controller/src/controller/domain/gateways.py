@@ -136,6 +136,6 @@ def is_automatic(app: str, gateway: str, port: GatewayPort) -> bool:
 
 
 def _secret_of(domain: Domain, ingress: IngressState) -> str | None:
-    if ingress.auto_certs:
+    if ingress.is_automatic(domain):
         return auto_secret(domain.app)
     return secret_name(domain.certificate) if domain.certificate else None

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from controller.domain.certificates import Certificate
-from controller.domain.domains import Domain
+from controller.domain.domains import WILDCARD, Domain
 from controller.domain.errors import InvalidFieldsError, InvalidValueError
 from controller.domain.fields import REQUIRED
 from controller.domain.names import WEB, ptype_problem
@@ -126,6 +126,10 @@ class IngressState:
     def auto_certs(self) -> bool:
         """Certificates for all domains come by themselves."""
         return self.tls is not None and self.tls.certs_auto_enabled is True
+
+    def is_automatic(self, domain: Domain) -> bool:
+        """The certificate for this domain comes by itself: ACME gives none for wildcards over HTTP (RFC 8555 8.4)."""
+        return self.auto_certs and not domain.domain.startswith(WILDCARD)
 
     @property
     def https_enforced(self) -> bool:

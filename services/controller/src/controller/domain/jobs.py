@@ -15,6 +15,7 @@ from controller.domain.builds import ptypes_of, start_of
 from controller.domain.errors import InvalidValueError
 from controller.domain.names import RUN, ptype_problem
 from controller.domain.releases import Build
+from controller.domain.shown import brief
 from controller.domain.spec import JobPhase, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_storage import Mount
 from controller.domain.volumes import mount_path
@@ -180,7 +181,21 @@ def check_ptype(build: Build, ptype: str) -> None:
     known = ptypes_of(build)
     if ptype != RUN and ptype not in known:
         raise InvalidInputError(
-            f"process type {ptype} is not included in procfile, which has: {', '.join(known)}", known=", ".join(known)
+            f"process type {brief(ptype)} is not included in procfile, which has: {', '.join(known)}",
+            known=", ".join(known),
+        )
+
+
+def check_count(unfinished: int, *, most: int) -> None:
+    """Refuse one more one-off than an app may have under way.
+
+    Raises:
+        InvalidInputError: it has that many; the text says what to do.
+    """
+    if unfinished >= most:
+        raise InvalidInputError(
+            f"{unfinished} one-off commands of this app have not ended, and it may have {most}: wait, or stop some "
+            "with DELETE .../jobs/<name> (GET .../jobs lists them)"
         )
 
 

@@ -27,6 +27,7 @@ class Policy:
     pipeline_run_timeout: timedelta = timedelta(seconds=3600)
     grace_period: timedelta = timedelta(seconds=30)
     max_job_ttl: timedelta = timedelta(seconds=7200)
+    max_jobs: int = 100
     max_replicas: int = 100
     min_volume_gib: int = 1
     max_volume_gib: int = 16384

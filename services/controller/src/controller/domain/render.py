@@ -20,6 +20,8 @@ from controller.domain.render_network import render_network
 from controller.domain.spec import AppSpec, Autoscale, ProcessSpec, RouteSpec
 from controller.domain.volumes import Volume, mounts_of, volume_spec
 
+MOST_SUMMARY_BYTES = 32 * 1024
+
 
 @dataclass(frozen=True)
 class AppState:
@@ -75,7 +77,7 @@ def platform_env(app: str, bundle: ReleaseBundle) -> dict[str, str]:
     return {
         "DRYCC_APP": app,
         "WORKFLOW_RELEASE": f"v{release.version}",
-        "WORKFLOW_RELEASE_SUMMARY": release.summary or "",
+        "WORKFLOW_RELEASE_SUMMARY": _cut(release.summary or ""),
         "WORKFLOW_RELEASE_CREATED_AT": _timestamp(release.created),
         "SOURCE_VERSION": bundle.build.sha if bundle.build else "",
     }
@@ -135,6 +137,7 @@ def _process(
         post_start=_handler(config.lifecycle_post_start, ptype),
         pre_stop=_handler(config.lifecycle_pre_stop, ptype),
         registry=config.registry.get(ptype) or None,
+        healthcheck=healthcheck,
     )
 
 
@@ -189,6 +192,11 @@ def _entries(config: ConfigData, ptype: str, catalog: Catalog) -> tuple[object, 
 
 def _start(build: Build | None, ptype: str) -> Start | None:
     return start_of(build, ptype) if build is not None else None
+
+
+def _cut(text: str) -> str:
+    """As much of it as can stand in one variable of an environment beside all others."""
+    return text.encode()[:MOST_SUMMARY_BYTES].decode(errors="ignore")
 
 
 def _timestamp(moment: datetime) -> str:

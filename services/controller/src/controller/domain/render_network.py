@@ -37,7 +37,7 @@ def render_network(ingress: IngressState) -> NetworkSpec:
         routes=tuple(_route(route, ingress, listeners) for route in routable),
         certificates=_certificates(ingress),
         issuer=_issuer(ingress),
-        auto_hostnames=_hostnames(ingress) if ingress.auto_certs else (),
+        auto_hostnames=tuple(sorted(each.domain for each in ingress.domains if ingress.is_automatic(each))),
     )
 
 
@@ -51,8 +51,9 @@ def _route(route: Route, ingress: IngressState, listeners: dict[str, tuple[Liste
         hostnames=tuple(domain.domain for domain in domains),
         rules=route.rules,
         redirect_hostnames=tuple(
-            domain.domain for domain in domains if redirects and (ingress.auto_certs or domain.certificate)
+            domain.domain for domain in domains if redirects and (ingress.is_automatic(domain) or domain.certificate)
         ),
+        https_enforced=redirects,
     )
 
 
@@ -78,7 +79,3 @@ def _issuer(ingress: IngressState) -> IssuerSpec | None:
         return None
     issuer = ingress.tls.issuer
     return IssuerSpec(issuer.email, issuer.server, issuer.key_id, issuer.key_secret)
-
-
-def _hostnames(ingress: IngressState) -> tuple[str, ...]:
-    return tuple(sorted(domain.domain for domain in ingress.domains))

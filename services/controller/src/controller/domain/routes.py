@@ -13,6 +13,7 @@ from controller.domain.fields import NULL, FieldChecker
 from controller.domain.ingress import IngressState, Route, Rule, Service, port_number, required
 from controller.domain.names import name_problem
 from controller.domain.route_rules import new_rules_problem, rules_problem
+from controller.domain.shown import brief
 from controller.domain.spec_network import ParentRef
 from shared.errors import InvalidInputError, NotFoundError
 
@@ -113,7 +114,7 @@ def check_backends(rules: Iterable[Rule], app: str, services: Sequence[Service])
     """
     for backend in backends_of(rules):
         if not _exists(backend, app, services):
-            raise InvalidInputError(f"service {backend['name']}:{backend.get('port')} does not exist")
+            raise InvalidInputError(f"service {brief(str(backend['name']))}:{backend.get('port')} does not exist")
 
 
 def live_rules(rules: Sequence[Rule], app: str, services: Sequence[Service]) -> tuple[Rule, ...]:
@@ -141,7 +142,7 @@ def attach(route: Route, parent: ParentRef, ingress: IngressState) -> Route:
     """
     gateway = ingress.gateway(parent.gateway)
     if gateway is None:
-        raise InvalidInputError(f"this gateway {parent.gateway} does not exist")
+        raise InvalidInputError(f"this gateway {brief(parent.gateway)} does not exist")
     if not any(own.port == parent.port and carries(route.kind, own.protocol) for own in gateway.ports):
         raise InvalidInputError("listener does not exist, please add gateway listener first.")
     if any(_collides(route, other) and parent in other.parents for other in ingress.routes):

@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from jsonschema.validators import extend
 
+from controller.domain.shown import MOST_SHOWN, brief, shown
+
 HIDDEN: Final = "***"
 MOST_NUMBER: Final = 2**31 - 1
 """What engines and released clients can read."""
@@ -135,12 +137,11 @@ def schema_problem(
     error = best_match(validator.iter_errors(value))
     if error is None:
         return None
-    path = list(error.absolute_path)
-    message = error.message
+    part = error.instance
     if hides is not None:
-        message = message.replace(repr(error.instance), repr(_masked(error.instance, path, hides)))
-        value = _masked(value, [], hides)
-    return f"could not validate {value!r}: {message}"
+        part, value = _masked(part, list(error.absolute_path), hides), _masked(value, [], hides)
+    message = error.message.replace(repr(error.instance), shown(part))
+    return f"could not validate {shown(value)}: {brief(message, 2 * MOST_SHOWN)}"
 
 
 def _masked(value: object, path: JsonPath, hides: Callable[[JsonPath], bool]) -> object:

@@ -58,7 +58,8 @@ class ProcessSpec:
     run, which may be older than the app's newest. `port` is the wanted $PORT; an engine may choose another.
     `start_deadline` is how long a new instance may take to become ready; None leaves it to the engine. `tags` are
     labels that a machine must have to run it. `post_start` and `pre_stop` are lifecycle handlers, `registry` is the
-    credentials for its image, and `plan` the id of its limit plan.
+    credentials for its image, and `plan` the id of its limit plan. `healthcheck` is the probes as they were configured,
+    in the words of Kubernetes; `readiness` and `liveness` say the same for engines without a startup probe.
     """
 
     ptype: str
@@ -84,6 +85,7 @@ class ProcessSpec:
     post_start: Mapping[str, object] | None = None
     pre_stop: Mapping[str, object] | None = None
     registry: Mapping[str, str] | None = field(default=None, repr=False)
+    healthcheck: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:

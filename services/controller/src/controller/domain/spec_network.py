@@ -61,7 +61,8 @@ class ParentRef:
 class IngressRouteSpec:
     """From ports of gateways to services. `rules` are those of the Gateway API, as the user wrote them. `hostnames`
     are the domains of the process types that it leads to; with `redirect_hostnames` plain HTTP for those names is
-    answered with a redirect to HTTPS."""
+    answered with a redirect to HTTPS. `https_enforced`: the same for other names that turn out to have TLS, which are
+    those that the operator has a certificate for."""
 
     name: str
     kind: str
@@ -69,6 +70,7 @@ class IngressRouteSpec:
     hostnames: tuple[str, ...]
     rules: tuple[Mapping[str, object], ...]
     redirect_hostnames: tuple[str, ...] = ()
+    https_enforced: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from controller.domain.errors import NON_FIELD, InvalidFieldsError, InvalidValue
 from controller.domain.fields import NULL, FieldChecker
 from controller.domain.names import RUN, name_problem, ptype_problem
 from controller.domain.schemas import schema_problem
+from controller.domain.shown import shown
 from controller.domain.spec_storage import Mount, VolumeSpec
 from shared.errors import InvalidInputError
 
@@ -113,8 +114,8 @@ def check_volume(body: Mapping[str, object], sizes: SizeRange) -> VolumeRequest:
     if kind != CSI and not parameters:
         raise InvalidFieldsError.of("type", "parameters cannot be empty when the type is not csi.")
     if kind != CSI and kind not in parameters:
-        shown = _masked(parameters)
-        raise InvalidFieldsError.of("parameters", f"could not validate {shown!r}: {kind!r} is a required property")
+        problem = f"could not validate {shown(_masked(parameters))}: {kind!r} is a required property"
+        raise InvalidFieldsError.of("parameters", problem)
     foreign = next((other for other in _PARAMETERS if other in parameters and other != kind), None)
     if foreign is not None:
         problem = f"the type is {kind}, but these are parameters of {foreign}: give the type that is meant"

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.accounts import AccessToken, Account, Key, Profile
 from controller.schema.accounts import KeyRow, TokenRow, UserRow
+from controller.schema.base import table_of
+from shared.db import DbSession
 
 LAST_USED_STEP = timedelta(minutes=5)
 
@@ -35,21 +36,22 @@ class DeletedToken:
     sealed_refresh_token: str | None
 
 
+_USERS = table_of(UserRow)
+
+
 class UserRepository:
     """People by passport's number for them."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def get(self, user_id: int) -> Account | None:
         """The person, if known."""
-        row = await self._session.get(UserRow, user_id)
-        return account_of(row) if row else None
+        return await self._one(select(_USERS).where(_USERS.c.id == user_id))
 
     async def find(self, username: str) -> Account | None:
         """The person of that name, if known."""
-        row = await self._session.scalar(select(UserRow).where(UserRow.username == username))
-        return account_of(row) if row else None
+        return await self._one(select(_USERS).where(_USERS.c.username == username))
 
     async def upsert(self, profile: Profile, *, now: datetime, signed_in: bool) -> Account:
         """Store what passport says. `signed_in` counts as a login."""
@@ -67,23 +69,28 @@ class UserRepository:
         if signed_in:
             facts |= {"last_login": now, "disabled_at": None}
         statement = (
-            insert(UserRow)
+            insert(_USERS)
             .values(id=profile.id, date_joined=now, **facts)
-            .on_conflict_do_update(index_elements=[UserRow.id], set_=facts)
-            .returning(UserRow)
-            .execution_options(populate_existing=True)
+            .on_conflict_do_update(index_elements=[_USERS.c.id], set_=facts)
+            .returning(*_USERS.c)
         )
-        return account_of((await self._session.scalars(statement)).one())
+        return account_of((await self._session.execute(statement)).one())
 
     async def list_all(self, *, limit: int, offset: int) -> tuple[list[Account], int]:
         """A page of all people by name, and how many there are."""
-        query = select(UserRow).order_by(UserRow.username)
+        query = select(_USERS).order_by(_USERS.c.username)
         rows, total = await _page(self._session, query, limit=limit, offset=offset)
-        return [account_of(row[0]) for row in rows], total
+        return [account_of(row) for row in rows], total
 
-    async def set_disabled(self, user_id: int, at: datetime | None) -> None:
-        """Shut a person out, or let them in again (None)."""
-        await self._session.execute(update(UserRow).where(UserRow.id == user_id).values(disabled_at=at))
+    async def set_disabled(self, user_id: int, at: datetime | None) -> bool:
+        """Shut a person out, or let them in again (None); whether that changed anything."""
+        differs = _USERS.c.disabled_at.is_(None) if at is not None else _USERS.c.disabled_at.is_not(None)
+        statement = update(_USERS).where(_USERS.c.id == user_id, differs).values(disabled_at=at)
+        return (await self._session.execute(statement.returning(_USERS.c.id))).one_or_none() is not None
+
+    async def _one(self, query: Select[Any]) -> Account | None:
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else account_of(row)
 
     async def _free_username(self, profile: Profile) -> None:
         # Names are unique at passport. A row that still holds this one belongs to somebody who was renamed there and
@@ -98,7 +105,7 @@ class UserRepository:
 class TokenRepository:
     """Access tokens by digest or by owner."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def find(self, digest: bytes, *, now: datetime) -> SignedIn | None:
@@ -112,13 +119,13 @@ class TokenRepository:
             .cte("touch")
         )
         statement = (
-            select(UserRow, TokenRow.uuid, TokenRow.sealed_refresh_token.is_not(None))
-            .join(TokenRow, TokenRow.owner_id == UserRow.id)
+            select(*_USERS.c, TokenRow.uuid, TokenRow.sealed_refresh_token.is_not(None).label("renews"))
+            .join(TokenRow, TokenRow.owner_id == _USERS.c.id)
             .where(TokenRow.digest == digest)
             .add_cte(touch)
         )
         row = (await self._session.execute(statement)).one_or_none()
-        return SignedIn(account_of(row[0]), row[1], bool(row[2])) if row else None
+        return None if row is None else SignedIn(account_of(row), row.uuid, bool(row.renews))
 
     async def insert(self, values: Mapping[str, Any]) -> UUID:
         """Store a new token; its id."""
@@ -126,10 +133,10 @@ class TokenRepository:
 
     async def list_of(self, owner_id: int, *, limit: int, offset: int) -> tuple[list[AccessToken], int]:
         """A page of the owner's tokens, oldest first, and how many there are."""
-        query = select(TokenRow, UserRow.username).join(UserRow, UserRow.id == TokenRow.owner_id)
+        query = select(*table_of(TokenRow).c, UserRow.username).join(UserRow, UserRow.id == TokenRow.owner_id)
         query = query.where(TokenRow.owner_id == owner_id).order_by(TokenRow.created, TokenRow.uuid)
         rows, total = await _page(self._session, query, limit=limit, offset=offset)
-        return [_token_of(row[0], row[1]) for row in rows], total
+        return [_token_of(row) for row in rows], total
 
     async def delete(self, owner_id: int, uuid: UUID) -> DeletedToken | None:
         """Remove one of the owner's tokens; None when there is none of that id."""
@@ -154,7 +161,7 @@ class TokenRepository:
 class KeyRepository:
     """SSH keys by owner or fingerprint."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def insert(self, values: Mapping[str, Any]) -> UUID | None:
@@ -170,13 +177,13 @@ class KeyRepository:
         """A page of the owner's keys, ordered by their text, and how many there are."""
         query = _keys().where(KeyRow.owner_id == owner_id).order_by(KeyRow.public, KeyRow.uuid)
         rows, total = await _page(self._session, query, limit=limit, offset=offset)
-        return [_key_of(row[0], row[1]) for row in rows], total
+        return [_key_of(row) for row in rows], total
 
     async def find(self, owner_id: int, name: str) -> Key | None:
         """One key of an owner."""
         query = _keys().where(KeyRow.owner_id == owner_id, KeyRow.name == name)
         row = (await self._session.execute(query)).one_or_none()
-        return _key_of(row[0], row[1]) if row else None
+        return None if row is None else _key_of(row)
 
     async def delete(self, owner_id: int, name: str) -> bool:
         """Remove one key of an owner; whether there was one."""
@@ -186,18 +193,19 @@ class KeyRepository:
     async def owner_of(self, fingerprint: str) -> Account | None:
         """Whose key has that fingerprint, in either form."""
         match = or_(KeyRow.sha256 == fingerprint, KeyRow.fingerprint == fingerprint)
-        row = await self._session.scalar(select(UserRow).join(KeyRow, KeyRow.owner_id == UserRow.id).where(match))
-        return account_of(row) if row else None
+        query = select(_USERS).join(KeyRow, KeyRow.owner_id == _USERS.c.id).where(match)
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else account_of(row)
 
     async def list_of_users(self, user_ids: list[int]) -> list[Key]:
         """All keys of those of these people whose account is not closed, by name of the owner."""
         is_open = and_(UserRow.is_active, UserRow.disabled_at.is_(None))
         query = _keys().where(KeyRow.owner_id.in_(user_ids), is_open).order_by(UserRow.username, KeyRow.public)
-        return [_key_of(row[0], row[1]) for row in (await self._session.execute(query)).all()]
+        return [_key_of(row) for row in await self._session.execute(query)]
 
 
-def account_of(row: UserRow) -> Account:
-    """The row as a value."""
+def account_of(row: Any) -> Account:
+    """The person in a row that has the columns of `UserRow`."""
     return Account(
         id=row.id,
         username=row.username,
@@ -213,20 +221,20 @@ def account_of(row: UserRow) -> Account:
     )
 
 
-def _token_of(row: TokenRow, owner: str) -> AccessToken:
-    return AccessToken(row.uuid, owner, row.alias, row.fuzzy_key, row.created, row.updated, row.last_used_at)
+def _token_of(row: Any) -> AccessToken:
+    return AccessToken(row.uuid, row.username, row.alias, row.fuzzy_key, row.created, row.updated, row.last_used_at)
 
 
-def _key_of(row: KeyRow, owner: str) -> Key:
-    return Key(row.uuid, owner, row.name, row.public, row.fingerprint, row.sha256, row.created, row.updated)
+def _key_of(row: Any) -> Key:
+    return Key(row.uuid, row.username, row.name, row.public, row.fingerprint, row.sha256, row.created, row.updated)
 
 
-def _keys() -> Select[KeyRow, str]:
-    return select(KeyRow, UserRow.username).join(UserRow, UserRow.id == KeyRow.owner_id)
+def _keys() -> Select[Any]:
+    return select(*table_of(KeyRow).c, UserRow.username).join(UserRow, UserRow.id == KeyRow.owner_id)
 
 
 async def _page(
-    session: AsyncSession, query: Select[*tuple[Any, ...]], *, limit: int, offset: int
+    session: DbSession, query: Select[*tuple[Any, ...]], *, limit: int, offset: int
 ) -> tuple[list[Row[*tuple[Any, ...]]], int]:
     """The rows of a page and the count of all; one query unless the page is empty."""
     counted = query.add_columns(func.count().over()).limit(limit).offset(offset)

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from sqlalchemy import JSON, Select, Text, and_, bindparam, cast, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import TAKEN_MESSAGE, Actor, App, AppSettings, Person
 from controller.domain.errors import AppNotFoundError, InvalidFieldsError
@@ -23,16 +22,22 @@ from controller.schema.accounts import UserRow
 from controller.schema.apps import AppPermissionRow, AppRow, AppSettingsRow, ProcessRow
 from controller.schema.audit import BLOCKED_APP, BLOCKED_USER, BlockRow
 from controller.schema.base import table_of
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
+
+_APPS = table_of(AppRow)
+_USERS = table_of(UserRow)
+_PROCESSES = table_of(ProcessRow)
+_GRANTS = table_of(AppPermissionRow)
+_BLOCKS = table_of(BlockRow)
+_APP_SETTINGS = table_of(AppSettingsRow)
 
 STRUCTURE = (
-    select(func.json_object_agg(ProcessRow.ptype, ProcessRow.replicas, type_=JSON))
-    .where(ProcessRow.app_uuid == AppRow.uuid)
-    .correlate(AppRow)
+    select(func.json_object_agg(_PROCESSES.c.ptype, _PROCESSES.c.replicas, type_=JSON))
+    .where(_PROCESSES.c.app_uuid == _APPS.c.uuid)
+    .correlate(_APPS)
     .scalar_subquery()
 )
-_TABLE = table_of(AppRow)
-_COLUMNS = (AppRow.uuid, AppRow.name, AppRow.owner_id, AppRow.generation, AppRow.created, AppRow.updated)
+_COLUMNS = (_APPS.c.uuid, _APPS.c.name, _APPS.c.owner_id, _APPS.c.generation, _APPS.c.created, _APPS.c.updated)
 
 
 @dataclass
@@ -51,7 +56,7 @@ class KnownApps:
 class AppRepository:
     """Apps. A deleted app is found by nothing but `deleted` and `is_taken`."""
 
-    def __init__(self, session: AsyncSession, known: KnownApps | None = None) -> None:
+    def __init__(self, session: DbSession, known: KnownApps | None = None) -> None:
         self._session = session
         self._known = known or KnownApps()
 
@@ -95,7 +100,7 @@ class AppRepository:
         wanted = {"viewer": viewer.id, "limit": limit, "offset": offset}
         page, count = (_ALL, _COUNT_ALL) if everything else (_VISIBLE, _COUNT_VISIBLE)
         if search:
-            starts = AppRow.name.startswith(search.lower(), autoescape=True)
+            starts = _APPS.c.name.startswith(search.lower(), autoescape=True)
             page, count = page.where(starts), count.where(starts)
         total = await self._session.scalar(count, wanted)
         rows = await self._session.execute(page, wanted)
@@ -103,7 +108,7 @@ class AppRepository:
 
     async def is_taken(self, name: str) -> bool:
         """Whether an app has that name, be it on its way out."""
-        return bool(await self._session.scalar(select(exists().where(AppRow.name == name))))
+        return bool(await self._session.scalar(select(exists().where(_APPS.c.name == name))))
 
     async def add(self, name: str, *, owner: Actor, now: datetime) -> App:
         """A new app.
@@ -113,12 +118,12 @@ class AppRepository:
         """
         uuid = uuid7()
         statement = (
-            insert(AppRow)
+            insert(_APPS)
             .values(
                 uuid=uuid, name=name, owner_id=owner.id, generation=1, reconciled_generation=1, created=now, updated=now
             )
-            .on_conflict_do_nothing(index_elements=[AppRow.name])
-            .returning(AppRow.uuid)
+            .on_conflict_do_nothing(index_elements=[_APPS.c.name])
+            .returning(_APPS.c.uuid)
         )
         if (await self._session.execute(statement)).scalar_one_or_none() is None:
             raise InvalidFieldsError.of("id", TAKEN_MESSAGE)
@@ -136,7 +141,7 @@ class AppRepository:
 
     async def mark_deleted(self, app: App, *, by: str, now: datetime) -> None:
         """Make the app invisible; the reconciler takes away what runs and then the row."""
-        await self._update(app.uuid, deleted_at=now, deleted_by=by, generation=AppRow.generation + 1)
+        await self._update(app.uuid, deleted_at=now, deleted_by=by, generation=_APPS.c.generation + 1)
 
     async def mark_reconciled(self, app: UUID, generation: int) -> None:
         """Note that the engine was told everything up to `generation`."""
@@ -144,32 +149,32 @@ class AppRepository:
 
     async def deletion(self, name: str) -> tuple[UUID, str] | None:
         """The key of an app that is on its way out and who sent it there."""
-        query = select(AppRow.uuid, AppRow.deleted_by).where(AppRow.name == name, AppRow.deleted_at.is_not(None))
+        query = select(_APPS.c.uuid, _APPS.c.deleted_by).where(_APPS.c.name == name, _APPS.c.deleted_at.is_not(None))
         row = (await self._session.execute(query)).one_or_none()
         return None if row is None else (row[0], row[1] or "")
 
     async def delete(self, uuid: UUID) -> bool:
         """Remove the row and all that belongs to it; whether it was there."""
-        removed = delete(AppRow).where(AppRow.uuid == uuid, AppRow.deleted_at.is_not(None)).returning(AppRow.uuid)
+        removed = delete(_APPS).where(_APPS.c.uuid == uuid, _APPS.c.deleted_at.is_not(None)).returning(_APPS.c.uuid)
         return (await self._session.execute(removed)).scalar_one_or_none() is not None
 
     async def names(self, *, unreconciled: bool) -> tuple[str, ...]:
         """The names of all apps, or of those that the engine was not told the newest of; deleted ones included."""
-        query = select(AppRow.name)
+        query = select(_APPS.c.name)
         if unreconciled:
-            dirty = AppRow.generation != AppRow.reconciled_generation
-            query = query.where(or_(dirty, AppRow.deleted_at.is_not(None)))
+            dirty = _APPS.c.generation != _APPS.c.reconciled_generation
+            query = query.where(or_(dirty, _APPS.c.deleted_at.is_not(None)))
         return tuple((await self._session.scalars(query)).all())
 
     async def _update(self, app: UUID, **columns: Any) -> None:
         self._known.forget()
-        await self._session.execute(update(AppRow).where(AppRow.uuid == app).values(**columns))
+        await self._session.execute(update(_APPS).where(_APPS.c.uuid == app).values(**columns))
 
 
 class AppSettingsRepository:
     """Versions of apps' settings."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def get(self, app: App) -> AppSettings:
@@ -181,16 +186,16 @@ class AppSettingsRepository:
         """A new version, with all of its `facts`."""
         uuid = uuid7()
         row = {"uuid": uuid, "app_uuid": app.uuid, "owner_id": owner.id, "created": now, "updated": now}
-        await self._session.execute(insert(AppSettingsRow).values(**row, **facts))
+        await self._session.execute(insert(_APP_SETTINGS).values(**row, **facts))
         return AppSettings(uuid, app.name, owner.username, now, now, **facts)
 
 
 def _apps() -> Select[Any]:
     # Columns and not the mapped class: nothing tracks changes of what is only read.
     return (
-        select(*_COLUMNS, UserRow.username, STRUCTURE)
-        .join(UserRow, UserRow.id == AppRow.owner_id)
-        .where(AppRow.deleted_at.is_(None))
+        select(*_COLUMNS, _USERS.c.username, STRUCTURE)
+        .join(_USERS, _USERS.c.id == _APPS.c.owner_id)
+        .where(_APPS.c.deleted_at.is_(None))
     )
 
 
@@ -200,51 +205,51 @@ def _to_app(found: Sequence[Any]) -> App:
 
 
 REMARK = (
-    select(BlockRow.remark)
+    select(_BLOCKS.c.remark)
     .where(
         or_(
-            and_(BlockRow.type == BLOCKED_APP, BlockRow.id == AppRow.name),
-            and_(BlockRow.type == BLOCKED_USER, BlockRow.id == cast(AppRow.owner_id, Text)),
+            and_(_BLOCKS.c.type == BLOCKED_APP, _BLOCKS.c.id == _APPS.c.name),
+            and_(_BLOCKS.c.type == BLOCKED_USER, _BLOCKS.c.id == cast(_APPS.c.owner_id, Text)),
         )
     )
-    .order_by(BlockRow.type)
+    .order_by(_BLOCKS.c.type)
     .limit(1)
-    .correlate(AppRow)
+    .correlate(_APPS)
     .scalar_subquery()
 )
-_BY_NAME = _apps().add_columns(REMARK).where(AppRow.name == bindparam("name"))
-_LOCK = select(AppRow.uuid).where(AppRow.name == bindparam("name")).with_for_update()
+_BY_NAME = _apps().add_columns(REMARK).where(_APPS.c.name == bindparam("name"))
+_LOCK = select(_APPS.c.uuid).where(_APPS.c.name == bindparam("name")).with_for_update()
 _BUMP = (
-    update(_TABLE)
-    .where(_TABLE.c.uuid == bindparam("app"))
-    .values(generation=_TABLE.c.generation + 1, updated=bindparam("now"))
+    update(_APPS)
+    .where(_APPS.c.uuid == bindparam("app"))
+    .values(generation=_APPS.c.generation + 1, updated=bindparam("now"))
 )
 _LOCK_GENERATION = (
-    select(AppRow.generation).where(AppRow.uuid == bindparam("app"), AppRow.deleted_at.is_(None)).with_for_update()
+    select(_APPS.c.generation).where(_APPS.c.uuid == bindparam("app"), _APPS.c.deleted_at.is_(None)).with_for_update()
 )
 _RECONCILED = (
-    update(_TABLE)
-    .where(_TABLE.c.uuid == bindparam("app"), _TABLE.c.reconciled_generation < bindparam("reached"))
+    update(_APPS)
+    .where(_APPS.c.uuid == bindparam("app"), _APPS.c.reconciled_generation < bindparam("reached"))
     .values(reconciled_generation=bindparam("reached"))
 )
 _SETTINGS = (
-    select(*table_of(AppSettingsRow).c, UserRow.username)
-    .join(UserRow, UserRow.id == AppSettingsRow.owner_id)
-    .where(AppSettingsRow.app_uuid == bindparam("app"))
-    .order_by(AppSettingsRow.created.desc(), AppSettingsRow.uuid.desc())
+    select(*_APP_SETTINGS.c, _USERS.c.username)
+    .join(_USERS, _USERS.c.id == _APP_SETTINGS.c.owner_id)
+    .where(_APP_SETTINGS.c.app_uuid == bindparam("app"))
+    .order_by(_APP_SETTINGS.c.created.desc(), _APP_SETTINGS.c.uuid.desc())
     .limit(1)
 )
 
-_ALIVE = AppRow.deleted_at.is_(None)
+_ALIVE = _APPS.c.deleted_at.is_(None)
 _MAY_VIEW = or_(
-    AppRow.owner_id == bindparam("viewer"),
+    _APPS.c.owner_id == bindparam("viewer"),
     exists().where(
-        AppPermissionRow.app_uuid == AppRow.uuid,
-        AppPermissionRow.user_id == bindparam("viewer"),
-        AppPermissionRow.codename == "view",
+        _GRANTS.c.app_uuid == _APPS.c.uuid,
+        _GRANTS.c.user_id == bindparam("viewer"),
+        _GRANTS.c.codename == "view",
     ),
 )
-_ALL = _apps().order_by(AppRow.name).limit(bindparam("limit")).offset(bindparam("offset"))
+_ALL = _apps().order_by(_APPS.c.name).limit(bindparam("limit")).offset(bindparam("offset"))
 _VISIBLE = _ALL.where(_MAY_VIEW)
-_COUNT_ALL = select(func.count()).select_from(AppRow).where(_ALIVE)
+_COUNT_ALL = select(func.count()).select_from(_APPS).where(_ALIVE)
 _COUNT_VISIBLE = _COUNT_ALL.where(_MAY_VIEW)

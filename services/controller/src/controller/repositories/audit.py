@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.audit import AuditEntry, AuditFilter, Origin
 from controller.schema.audit import AuditRow
 from controller.schema.base import table_of
+from shared.db import DbSession
 from shared.db.deferred import defer_rows
 
 
 class AuditRepository:
     """Entries of the audit trail."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     def add(self, entry: AuditEntry) -> None:
@@ -32,7 +33,7 @@ class AuditRepository:
 
     async def list(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
         """Those that are wanted, newest first."""
-        query = select(AuditRow).order_by(AuditRow.uuid.desc()).limit(wanted.limit)
+        query = select(table_of(AuditRow)).order_by(AuditRow.uuid.desc()).limit(wanted.limit)
         columns = ((AuditRow.app, wanted.app), (AuditRow.actor, wanted.actor), (AuditRow.action, wanted.action))
         for column, value in columns:
             if value is not None:
@@ -41,7 +42,7 @@ class AuditRepository:
             query = query.where(AuditRow.at >= wanted.since)
         if wanted.before is not None:
             query = query.where(AuditRow.uuid < wanted.before)
-        return [_entry(row) for row in (await self._session.scalars(query)).all()]
+        return [_entry(row) for row in await self._session.execute(query)]
 
     async def prune(self, *, older_than: datetime, most: int) -> int:
         """Forget what is older, so many entries at once; how many they were."""
@@ -50,6 +51,6 @@ class AuditRepository:
         return len((await self._session.scalars(gone)).all())
 
 
-def _entry(row: AuditRow) -> AuditEntry:
+def _entry(row: Any) -> AuditEntry:
     origin = Origin(row.source, row.address, row.request_id)
     return AuditEntry(row.uuid, row.at, row.app, row.actor, row.action, row.target, origin, row.before, row.after)

@@ -7,12 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.blocks import BlockKind, Target
 from controller.schema.apps import AppRow, ProcessRow
 from controller.schema.audit import BLOCKED_APP, BLOCKED_USER, BlockRow
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 
 _TYPES = {BlockKind.APPS: BLOCKED_APP, BlockKind.USERS: BLOCKED_USER}
 
@@ -20,7 +19,7 @@ _TYPES = {BlockKind.APPS: BLOCKED_APP, BlockKind.USERS: BLOCKED_USER}
 class BlockRepository:
     """Blocks of apps and users."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def add(self, target: Target, *, remark: str, now: datetime) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from sqlalchemy import Select, Text, bindparam, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array, insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import Actor, App
 from controller.domain.certificates import Certificate, KeyPair
@@ -18,7 +17,7 @@ from controller.domain.tls import Issuer, Tls, TlsChoice, default_tls
 from controller.repositories.cipher import Cipher
 from controller.schema.accounts import UserRow
 from controller.schema.domains import CertificateRow, DomainRow, TlsRow
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 
 _NAMES = (
     select(func.coalesce(func.array_agg(aggregate_order_by(DomainRow.domain, DomainRow.domain)), array([], type_=Text)))
@@ -50,7 +49,7 @@ _TLS = (
 class DomainRepository:
     """Domains, of one app or of all."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def list_all(self, app: App) -> tuple[Domain, ...]:
@@ -111,7 +110,7 @@ class DomainRepository:
 class CertificateRepository:
     """Certificates of apps. Their keys are ciphertext in the rows."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 
@@ -179,7 +178,7 @@ class CertificateRepository:
 class TlsRepository:
     """How apps do TLS. The issuer is ciphertext in the rows."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 
@@ -234,5 +233,5 @@ def _certificates(app: App) -> Select[Any]:
     )
 
 
-async def _count(session: AsyncSession, row: type[DomainRow | CertificateRow], app: App) -> int:
+async def _count(session: DbSession, row: type[DomainRow | CertificateRow], app: App) -> int:
     return await session.scalar(select(func.count()).select_from(row).where(row.app_uuid == app.uuid)) or 0

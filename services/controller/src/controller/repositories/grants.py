@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import App
 from controller.schema.accounts import UserRow
 from controller.schema.apps import AppPermissionRow, AppRow
+from shared.db import DbSession
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Grant:
 class GrantRepository:
     """Grants by app and person."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def list(self, app: App) -> tuple[Grant, ...]:

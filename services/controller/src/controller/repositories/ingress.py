@@ -9,7 +9,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import delete, insert, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import Actor, App
 from controller.domain.ingress import Gateway, GatewayPort, IngressState, Route, Service
@@ -21,6 +20,7 @@ from controller.repositories.domains import CertificateRepository
 from controller.repositories.ingress_rows import NETWORK, READERS, gateway_ports, parent_refs_of, service_ports
 from controller.schema.base import table_of
 from controller.schema.ingress import GatewayRow, RouteRow, ServiceRow
+from shared.db import DbSession
 
 _Table = type[ServiceRow | GatewayRow | RouteRow]
 
@@ -28,7 +28,7 @@ _Table = type[ServiceRow | GatewayRow | RouteRow]
 class IngressRepository:
     """Networks of apps."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 

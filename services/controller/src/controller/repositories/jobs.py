@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import Actor, App
 from controller.domain.jobs import Command, Job
@@ -18,7 +17,9 @@ from controller.domain.spec_storage import Mount
 from controller.repositories.cipher import Cipher
 from controller.schema.accounts import UserRow
 from controller.schema.apps import AppRow
+from controller.schema.base import table_of
 from controller.schema.jobs import JobRow
+from shared.db import DbSession
 
 UNFINISHED = ("starting", "up")
 
@@ -26,7 +27,7 @@ UNFINISHED = ("starting", "up")
 class JobRepository:
     """One-offs by app and name."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 
@@ -44,19 +45,24 @@ class JobRepository:
     async def find(self, app: App, name: str) -> Job | None:
         """The one of that name."""
         found = (await self._session.execute(_jobs(app).where(JobRow.name == name))).one_or_none()
-        return None if found is None else self._job(app, *found)
+        return None if found is None else self._job(app, found)
 
     async def list(self, app: App, *, limit: int, offset: int) -> Page[Job]:
         """One page of an app's, the newest first."""
         total = await self._session.scalar(select(func.count()).where(JobRow.app_uuid == app.uuid))
         query = _jobs(app).order_by(JobRow.created.desc(), JobRow.uuid.desc()).limit(limit).offset(offset)
         rows = await self._session.execute(query)
-        return Page(tuple(self._job(app, row, owner) for row, owner in rows), total or 0)
+        return Page(tuple(self._job(app, row) for row in rows), total or 0)
 
     async def unfinished(self, app: App) -> tuple[Job, ...]:
         """Those of an app that have not ended, the oldest first."""
         query = _jobs(app).where(JobRow.state.in_(UNFINISHED)).order_by(JobRow.created)
-        return tuple(self._job(app, row, owner) for row, owner in await self._session.execute(query))
+        return tuple(self._job(app, row) for row in await self._session.execute(query))
+
+    async def count_unfinished(self, app: App) -> int:
+        """How many of an app's have not ended."""
+        query = select(func.count()).where(JobRow.app_uuid == app.uuid, JobRow.state.in_(UNFINISHED))
+        return (await self._session.execute(query)).scalar_one()
 
     async def busy_apps(self) -> tuple[str, ...]:
         """The names of the apps that have one which has not ended; apps on their way out are none."""
@@ -86,13 +92,13 @@ class JobRepository:
         gone = await self._session.scalars(delete(JobRow).where(JobRow.expires_at < now).returning(JobRow.uuid))
         return len(gone.all())
 
-    def _job(self, app: App, row: JobRow, owner: str) -> Job:
+    def _job(self, app: App, row: Any) -> Job:
         sealed = cast("Mapping[str, Any]", self._cipher.open(row.sealed_command))
         options = row.options
         return Job(
             uuid=row.uuid,
             app=app.name,
-            owner=owner,
+            owner=row.username,
             name=row.name,
             ptype=row.ptype,
             release=row.release,
@@ -114,8 +120,8 @@ class JobRepository:
         )
 
 
-def _jobs(app: App) -> Select[JobRow, str]:
-    query = select(JobRow, UserRow.username).join(UserRow, UserRow.id == JobRow.owner_id)
+def _jobs(app: App) -> Select[Any]:
+    query = select(*table_of(JobRow).c, UserRow.username).join(UserRow, UserRow.id == JobRow.owner_id)
     return query.where(JobRow.app_uuid == app.uuid)
 
 

@@ -9,17 +9,18 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.accounts import Account, LoginAttempt
 from controller.repositories.accounts import account_of
 from controller.schema.accounts import LoginAttemptRow, UserRow
+from controller.schema.base import table_of
+from shared.db import DbSession
 
 
 class LoginRepository:
     """Logins under way, by the digest of the key that the client polls with or of the OAuth state."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def insert(self, values: Mapping[str, Any], *, forget_before: datetime) -> None:
@@ -36,8 +37,9 @@ class LoginRepository:
         return await self._one(LoginAttemptRow.state_digest == state_digest)
 
     async def _one(self, condition: ColumnElement[bool]) -> LoginAttempt | None:
-        row = await self._session.scalar(select(LoginAttemptRow).where(condition))
-        return _attempt_of(row) if row else None
+        query = select(table_of(LoginAttemptRow)).where(condition)
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else _attempt_of(row)
 
     async def move(self, uuid: UUID, *, now: datetime, **values: Any) -> bool:
         """Change an attempt that is still pending and has not expired; whether it was."""
@@ -58,12 +60,13 @@ class LoginRepository:
             .returning(LoginAttemptRow.user_id, LoginAttemptRow.sealed_refresh_token)
             .cte("taken")
         )
-        statement = select(UserRow, taken.c.sealed_refresh_token).join(taken, taken.c.user_id == UserRow.id)
+        people = table_of(UserRow)
+        statement = select(*people.c, taken.c.sealed_refresh_token).join(taken, taken.c.user_id == people.c.id)
         row = (await self._session.execute(statement)).one_or_none()
-        return (account_of(row[0]), row[1]) if row else None
+        return None if row is None else (account_of(row), row.sealed_refresh_token)
 
 
-def _attempt_of(row: LoginAttemptRow) -> LoginAttempt:
+def _attempt_of(row: Any) -> LoginAttempt:
     """The row as a value."""
     return LoginAttempt(
         uuid=row.uuid,

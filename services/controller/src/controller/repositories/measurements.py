@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.measurements import (
     Changed,
@@ -26,7 +25,7 @@ from controller.schema.base import table_of
 from controller.schema.ingress import GatewayRow
 from controller.schema.measurements import MeasuredAppRow, MeasurementRow
 from controller.schema.storage import ResourceRow, VolumeRow
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 
 _LOCK: Final = "measure-apps"
 _A_SECOND: Final = timedelta(seconds=1)
@@ -35,7 +34,7 @@ _A_SECOND: Final = timedelta(seconds=1)
 class MeasuredRepository:
     """How far apps are measured, and what they use now."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def lock(self) -> bool:
@@ -122,7 +121,7 @@ class MeasuredRepository:
 class PendingRepository:
     """Records that the manager has not taken."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def add(self, facts: Iterable[Fact], *, at: datetime) -> int:

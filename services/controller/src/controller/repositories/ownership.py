@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import Actor, App
 from controller.schema.apps import AppSettingsRow, BuildRow, ConfigRow, ReleaseRow
@@ -13,6 +12,7 @@ from controller.schema.domains import CertificateRow, DomainRow, TlsRow
 from controller.schema.ingress import GatewayRow, RouteRow, ServiceRow
 from controller.schema.jobs import JobRow
 from controller.schema.storage import ResourceRow, VolumeRow
+from shared.db import DbSession
 
 OWNED: Final = (
     AppSettingsRow, BuildRow, CertificateRow, ConfigRow, DomainRow, GatewayRow, JobRow, ReleaseRow, ResourceRow,
@@ -24,7 +24,7 @@ OWNED: Final = (
 class OwnershipRepository:
     """Owners of the parts of apps."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def hand_over(self, app: App, to: Actor) -> None:

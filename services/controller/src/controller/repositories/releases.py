@@ -9,28 +9,31 @@ from uuid import UUID
 
 from sqlalchemy import Select, Text, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from controller.domain.apps import Actor, App
 from controller.domain.errors import ReleaseNotFoundError
 from controller.domain.page import Page
 from controller.domain.releases import Build, BuildRequest, Config, ConfigData, Release, ReleaseBundle
 from controller.repositories.cipher import Cipher
-from controller.repositories.rows import Shape, config_columns, to_build, to_config, to_release
+from controller.repositories.rows import Shape, build_columns, config_columns, to_build, to_config, to_release
 from controller.schema.accounts import UserRow
 from controller.schema.apps import BuildRow, ConfigRow, ReleaseRow
 from controller.schema.base import table_of
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 
-_ReleaseOwner, _ConfigOwner, _BuildOwner = aliased(UserRow), aliased(UserRow), aliased(UserRow)
+_RELEASES = table_of(ReleaseRow)
+_USERS = table_of(UserRow)
+_CONFIGS = table_of(ConfigRow)
+_BUILDS = table_of(BuildRow)
+
+_ReleaseOwner, _ConfigOwner, _BuildOwner = _USERS.alias(), _USERS.alias(), _USERS.alias()
 _BundleQuery = Select[Any]
 
 
 class ReleaseRepository:
     """Releases and what they consist of."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 
@@ -84,10 +87,10 @@ class ReleaseRepository:
     async def of_build(self, app: App, build: UUID) -> Release | None:
         """The first release that was made of a build."""
         query = (
-            select(_TABLE, UserRow.username)
-            .join(UserRow, UserRow.id == ReleaseRow.owner_id)
-            .where(ReleaseRow.app_uuid == app.uuid, ReleaseRow.build_uuid == build)
-            .order_by(ReleaseRow.version)
+            select(_RELEASES, _USERS.c.username)
+            .join(_USERS, _USERS.c.id == _RELEASES.c.owner_id)
+            .where(_RELEASES.c.app_uuid == app.uuid, _RELEASES.c.build_uuid == build)
+            .order_by(_RELEASES.c.version)
             .limit(1)
         )
         found = (await self._session.execute(query)).one_or_none()
@@ -136,20 +139,11 @@ class ReleaseRepository:
 
     async def add_build(self, app: App, request: BuildRequest, *, uuid: UUID, owner: Actor, now: datetime) -> Build:
         """A new build."""
-        columns: dict[str, Any] = {
-            "image": request.image,
-            "stack": request.stack,
-            "sha": request.sha,
-            "procfile": dict(request.procfile),
-            "dryccfile": dict(request.dryccfile),
-            "dockerfile": request.dockerfile,
-        }
+        columns = build_columns(request, self._cipher)
         await self._session.execute(
-            insert(BuildRow).values(
-                uuid=uuid, app_uuid=app.uuid, owner_id=owner.id, created=now, updated=now, **columns
-            )
+            insert(_BUILDS).values(uuid=uuid, app_uuid=app.uuid, owner_id=owner.id, created=now, updated=now, **columns)
         )
-        return Build(uuid, app.name, owner.username, now, now, **columns)
+        return Build(uuid, app.name, owner.username, now, now, **vars(request))
 
     async def mark_deployed(self, release: Release, ptypes: Sequence[str]) -> None:
         """Remember that the release was to be deployed to these process types too."""
@@ -175,7 +169,7 @@ class ReleaseRepository:
 
     async def _update(self, release: Release, columns: Mapping[str, Any]) -> None:
         # The same names of columns make the same statement, which is compiled once.
-        await self._session.execute(update(_TABLE).where(_TABLE.c.uuid == release.uuid).values(**columns))
+        await self._session.execute(update(_RELEASES).where(_RELEASES.c.uuid == release.uuid).values(**columns))
 
     async def _first(self, app: App, query: _BundleQuery, **facts: object) -> ReleaseBundle | None:
         row = (await self._session.execute(query, {"app": app.uuid, **facts})).one_or_none()
@@ -186,59 +180,58 @@ class ReleaseRepository:
         return ReleaseBundle(
             release=to_release(release, app=app.name, owner=release_owner),
             config=to_config(config, app=app.name, owner=config_owner, cipher=self._cipher),
-            build=None if build is None else to_build(build, app=app.name, owner=build_owner),
+            build=None if build is None else to_build(build, app=app.name, owner=build_owner, cipher=self._cipher),
         )
 
 
-_TABLE = table_of(ReleaseRow)
-_PARTS = Shape(_TABLE, table_of(ConfigRow), table_of(BuildRow))
-_OF_APP = ReleaseRow.app_uuid == bindparam("app")
+_PARTS = Shape(_RELEASES, _CONFIGS, _BUILDS)
+_OF_APP = _RELEASES.c.app_uuid == bindparam("app")
 _BUNDLES: _BundleQuery = (
-    select(*_PARTS.columns, _ReleaseOwner.username, _ConfigOwner.username, _BuildOwner.username)
-    .select_from(ReleaseRow)
-    .join(_ReleaseOwner, _ReleaseOwner.id == ReleaseRow.owner_id)
-    .join(ConfigRow, ConfigRow.uuid == ReleaseRow.config_uuid)
-    .join(_ConfigOwner, _ConfigOwner.id == ConfigRow.owner_id)
-    .outerjoin(BuildRow, BuildRow.uuid == ReleaseRow.build_uuid)
-    .outerjoin(_BuildOwner, _BuildOwner.id == BuildRow.owner_id)
+    select(*_PARTS.columns, _ReleaseOwner.c.username, _ConfigOwner.c.username, _BuildOwner.c.username)
+    .select_from(_RELEASES)
+    .join(_ReleaseOwner, _ReleaseOwner.c.id == _RELEASES.c.owner_id)
+    .join(_CONFIGS, _CONFIGS.c.uuid == _RELEASES.c.config_uuid)
+    .join(_ConfigOwner, _ConfigOwner.c.id == _CONFIGS.c.owner_id)
+    .outerjoin(_BUILDS, _BUILDS.c.uuid == _RELEASES.c.build_uuid)
+    .outerjoin(_BuildOwner, _BuildOwner.c.id == _BUILDS.c.owner_id)
     .where(_OF_APP)
 )
-_BY_VERSION = _BUNDLES.where(ReleaseRow.version == bindparam("version"))
-_BY_VERSIONS = _BUNDLES.where(ReleaseRow.version.in_(bindparam("versions", expanding=True)))
-_NEWEST = _BUNDLES.order_by(ReleaseRow.version.desc()).limit(1)
-_NEWEST_USABLE = _BUNDLES.where(ReleaseRow.failed.is_(False)).order_by(ReleaseRow.version.desc()).limit(1)
+_BY_VERSION = _BUNDLES.where(_RELEASES.c.version == bindparam("version"))
+_BY_VERSIONS = _BUNDLES.where(_RELEASES.c.version.in_(bindparam("versions", expanding=True)))
+_NEWEST = _BUNDLES.order_by(_RELEASES.c.version.desc()).limit(1)
+_NEWEST_USABLE = _BUNDLES.where(_RELEASES.c.failed.is_(False)).order_by(_RELEASES.c.version.desc()).limit(1)
 _SUCCEEDED = (
     _BUNDLES.where(
-        ReleaseRow.state == "succeed",
-        ReleaseRow.failed.is_(False),
-        ReleaseRow.build_uuid.is_not(None),
-        ReleaseRow.version <= bindparam("version"),
+        _RELEASES.c.state == "succeed",
+        _RELEASES.c.failed.is_(False),
+        _RELEASES.c.build_uuid.is_not(None),
+        _RELEASES.c.version <= bindparam("version"),
     )
-    .order_by(ReleaseRow.version.desc())
+    .order_by(_RELEASES.c.version.desc())
     .limit(bindparam("most"))
 )
 
 # Every array contains the empty one, so that the same statement lists with and without a filter.
-_LISTED = (_OF_APP, ReleaseRow.deployed_ptypes.contains(bindparam("ptypes", type_=ARRAY(Text))))
-_COUNT = select(func.count()).select_from(ReleaseRow).where(*_LISTED)
+_LISTED = (_OF_APP, _RELEASES.c.deployed_ptypes.contains(bindparam("ptypes", type_=ARRAY(Text))))
+_COUNT = select(func.count()).select_from(_RELEASES).where(*_LISTED)
 _LIST = (
-    select(_TABLE, UserRow.username)
-    .join(UserRow, UserRow.id == ReleaseRow.owner_id)
+    select(_RELEASES, _USERS.c.username)
+    .join(_USERS, _USERS.c.id == _RELEASES.c.owner_id)
     .where(*_LISTED)
-    .order_by(ReleaseRow.version.desc())
+    .order_by(_RELEASES.c.version.desc())
     .limit(bindparam("limit"))
     .offset(bindparam("offset"))
 )
 
-_ADD_CONFIG = insert(table_of(ConfigRow))
+_ADD_CONFIG = insert(_CONFIGS)
 _ADD = (
-    insert(_TABLE)
+    insert(_RELEASES)
     .values(
         uuid=bindparam("uuid"),
         app_uuid=bindparam("app"),
         owner_id=bindparam("owner"),
-        version=select(func.coalesce(func.max(_TABLE.c.version), 0) + 1)
-        .where(_TABLE.c.app_uuid == bindparam("app"))
+        version=select(func.coalesce(func.max(_RELEASES.c.version), 0) + 1)
+        .where(_RELEASES.c.app_uuid == bindparam("app"))
         .scalar_subquery(),
         state="created",
         failed=False,
@@ -250,5 +243,5 @@ _ADD = (
         created=bindparam("now"),
         updated=bindparam("now"),
     )
-    .returning(_TABLE.c.version)
+    .returning(_RELEASES.c.version)
 )

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import Actor, App
 from controller.domain.errors import ObjectNotFoundError
@@ -18,14 +17,15 @@ from controller.domain.resources import PROVISIONING, Resource, ResourceRequest
 from controller.domain.volumes import taken
 from controller.repositories.cipher import Cipher
 from controller.schema.accounts import UserRow
+from controller.schema.base import table_of
 from controller.schema.storage import ResourceRow
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 
 
 class ResourceRepository:
     """Resources by app and name."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 
@@ -38,13 +38,13 @@ class ResourceRepository:
         found = (await self._session.execute(_resources(app).where(ResourceRow.name == name))).one_or_none()
         if found is None:
             raise ObjectNotFoundError("Resource")
-        return self._resource(app, *found)
+        return self._resource(app, found)
 
     async def list(self, app: App, *, limit: int, offset: int) -> Page[Resource]:
         """One page of an app's, the newest first."""
         total = await self._session.scalar(select(func.count()).where(ResourceRow.app_uuid == app.uuid))
         rows = await self._session.execute(_resources(app).limit(limit).offset(offset))
-        return Page(tuple(self._resource(app, *row) for row in rows), total or 0)
+        return Page(tuple(self._resource(app, row) for row in rows), total or 0)
 
     async def uuids(self, app: UUID) -> tuple[UUID, ...]:
         """The keys of all that an app has, be it on its way out."""
@@ -93,11 +93,11 @@ class ResourceRepository:
         """Remove the row."""
         await self._session.execute(delete(ResourceRow).where(ResourceRow.uuid == resource.uuid))
 
-    def _resource(self, app: App, row: ResourceRow, owner: str) -> Resource:
+    def _resource(self, app: App, row: Any) -> Resource:
         return Resource(
             uuid=row.uuid,
             app=app.name,
-            owner=owner,
+            owner=row.username,
             name=row.name,
             plan=row.plan,
             created=row.created,
@@ -109,9 +109,9 @@ class ResourceRepository:
         )
 
 
-def _resources(app: App) -> Select[ResourceRow, str]:
+def _resources(app: App) -> Select[Any]:
     return (
-        select(ResourceRow, UserRow.username)
+        select(*table_of(ResourceRow).c, UserRow.username)
         .join(UserRow, UserRow.id == ResourceRow.owner_id)
         .where(ResourceRow.app_uuid == app.uuid)
         .order_by(ResourceRow.created.desc(), ResourceRow.uuid.desc())

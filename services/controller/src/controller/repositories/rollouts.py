@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Text, all_, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import App
 from controller.domain.releases import ACTIVE_STATES, ProcessTarget, Rollout, RolloutState
@@ -16,12 +15,13 @@ from controller.domain.spec import Failure
 from controller.repositories.rows import previous_column, to_rollout, to_target
 from controller.schema.apps import ProcessRow, RolloutRow
 from controller.schema.base import table_of
+from shared.db import DbSession
 
 
 class ProcessRepository:
     """What each process type of an app should be."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def list(self, app: App) -> tuple[ProcessTarget, ...]:
@@ -58,7 +58,7 @@ class ProcessRepository:
 class RolloutRepository:
     """Attempts to bring an app to a release."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def active(self, app: App) -> Rollout | None:

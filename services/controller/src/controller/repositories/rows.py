@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, FromClause
 from controller.domain.apps import App, AppSettings, Person
 from controller.domain.releases import (
     Build,
+    BuildRequest,
     Config,
     ConfigData,
     ConfigValue,
@@ -24,14 +25,8 @@ from controller.domain.releases import (
 from controller.domain.spec import Failure
 from controller.repositories.cipher import Cipher
 
-_PLAIN_FIELDS = (
-    "lifecycle_post_start",
-    "lifecycle_pre_stop",
-    "tags",
-    "limits",
-    "healthcheck",
-    "termination_grace_period",
-)
+_PLAIN_FIELDS = ("tags", "limits", "termination_grace_period")
+_HANDLERS = ("healthcheck", "lifecycle_post_start", "lifecycle_pre_stop")
 
 
 class Shape:
@@ -97,6 +92,7 @@ def to_config(row: Any, *, app: str, owner: str, cipher: Cipher) -> Config:
         values_refs={ptype: tuple(groups) for ptype, groups in row.values_refs.items()},
         registry=cast("Mapping[str, Mapping[str, str]]", cipher.open(row.sealed_registry)),
         **{name: getattr(row, name) for name in _PLAIN_FIELDS},
+        **_opened(row, "sealed_handlers", _HANDLERS, cipher),
     )
     return Config(row.uuid, app, owner, row.created, row.updated, data)
 
@@ -108,11 +104,39 @@ def config_columns(data: ConfigData, cipher: Cipher) -> dict[str, Any]:
         "sealed_registry": cipher.seal(dict(data.registry)),
         "values_refs": {ptype: list(groups) for ptype, groups in data.values_refs.items()},
         **{name: dict(getattr(data, name)) for name in _PLAIN_FIELDS},
+        **_sealed("sealed_handlers", {name: getattr(data, name) for name in _HANDLERS}, cipher),
     }
 
 
-def to_build(row: Any, *, app: str, owner: str) -> Build:
-    """The build of a row."""
+def build_columns(request: BuildRequest, cipher: Cipher) -> dict[str, Any]:
+    """The columns that hold what a build is made of, what may be secret as ciphertext."""
+    return {
+        "image": request.image,
+        "stack": request.stack,
+        "sha": request.sha,
+        "procfile": dict(request.procfile),
+        "dockerfile": request.dockerfile,
+        **_sealed("sealed_dryccfile", {"dryccfile": request.dryccfile}, cipher),
+    }
+
+
+def _sealed(column: str, fields: Mapping[str, Mapping[str, Any]], cipher: Cipher) -> dict[str, Any]:
+    """The columns of what is sealed in one text: nothing in clear, and no text when there is nothing to seal."""
+    filled = {name: dict(value) for name, value in fields.items() if value}
+    return {column: cipher.seal(filled) if filled else None, **{name: {} for name in fields}}
+
+
+def _opened(row: Any, column: str, fields: Sequence[str], cipher: Cipher) -> dict[str, Any]:
+    """What `_sealed` was given; rows of earlier versions have it in clear."""
+    sealed = getattr(row, column)
+    if sealed is None:
+        return {name: getattr(row, name) for name in fields}
+    opened = cast("dict[str, Any]", cipher.open(sealed))
+    return {name: opened.get(name, {}) for name in fields}
+
+
+def to_build(row: Any, *, app: str, owner: str, cipher: Cipher) -> Build:
+    """The build of a row, deciphered."""
     return Build(
         uuid=row.uuid,
         app=app,
@@ -123,8 +147,8 @@ def to_build(row: Any, *, app: str, owner: str) -> Build:
         stack=row.stack,
         sha=row.sha,
         procfile=row.procfile,
-        dryccfile=row.dryccfile,
         dockerfile=row.dockerfile,
+        **_opened(row, "sealed_dryccfile", ("dryccfile",), cipher),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.domain.apps import Actor, App
 from controller.domain.errors import ObjectNotFoundError
@@ -16,14 +15,15 @@ from controller.domain.page import Page
 from controller.domain.volumes import Volume, VolumeRequest, taken
 from controller.repositories.cipher import Cipher
 from controller.schema.accounts import UserRow
+from controller.schema.base import table_of
 from controller.schema.storage import VolumeRow
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 
 
 class VolumeRepository:
     """Volumes by app and name."""
 
-    def __init__(self, session: AsyncSession, cipher: Cipher) -> None:
+    def __init__(self, session: DbSession, cipher: Cipher) -> None:
         self._session = session
         self._cipher = cipher
 
@@ -36,17 +36,17 @@ class VolumeRepository:
         found = (await self._session.execute(_volumes(app).where(VolumeRow.name == name))).one_or_none()
         if found is None:
             raise ObjectNotFoundError("Volume")
-        return self._volume(app, *found)
+        return self._volume(app, found)
 
     async def list(self, app: App, *, limit: int, offset: int) -> Page[Volume]:
         """One page of an app's, the newest first."""
         total = await self._session.scalar(select(func.count()).where(VolumeRow.app_uuid == app.uuid))
         rows = await self._session.execute(_volumes(app).limit(limit).offset(offset))
-        return Page(tuple(self._volume(app, *row) for row in rows), total or 0)
+        return Page(tuple(self._volume(app, row) for row in rows), total or 0)
 
     async def list_all(self, app: App) -> tuple[Volume, ...]:
         """All of an app's, the newest first."""
-        return tuple(self._volume(app, *row) for row in await self._session.execute(_volumes(app)))
+        return tuple(self._volume(app, row) for row in await self._session.execute(_volumes(app)))
 
     async def add(self, app: App, request: VolumeRequest, *, owner: Actor, now: datetime) -> Volume:
         """A new volume, mounted nowhere.
@@ -81,11 +81,11 @@ class VolumeRepository:
     async def _update(self, volume: Volume, **columns: Any) -> None:
         await self._session.execute(update(VolumeRow).where(VolumeRow.uuid == volume.uuid).values(**columns))
 
-    def _volume(self, app: App, row: VolumeRow, owner: str) -> Volume:
+    def _volume(self, app: App, row: Any) -> Volume:
         return Volume(
             uuid=row.uuid,
             app=app.name,
-            owner=owner,
+            owner=row.username,
             name=row.name,
             type=row.type,
             size=row.size,
@@ -96,9 +96,9 @@ class VolumeRepository:
         )
 
 
-def _volumes(app: App) -> Select[VolumeRow, str]:
+def _volumes(app: App) -> Select[Any]:
     return (
-        select(VolumeRow, UserRow.username)
+        select(*table_of(VolumeRow).c, UserRow.username)
         .join(UserRow, UserRow.id == VolumeRow.owner_id)
         .where(VolumeRow.app_uuid == app.uuid)
         .order_by(VolumeRow.created.desc(), VolumeRow.uuid.desc())

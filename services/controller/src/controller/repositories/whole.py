@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import and_, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from controller.domain.apps import App, AppSettings
@@ -13,6 +12,7 @@ from controller.repositories.rows import Shape, to_app, to_rollout, to_settings
 from controller.schema.accounts import UserRow
 from controller.schema.apps import AppRow, AppSettingsRow, RolloutRow
 from controller.schema.base import table_of
+from shared.db import DbSession
 
 _SettingsOwner, _Newer = aliased(UserRow), aliased(AppSettingsRow)
 _PARTS = Shape(*map(table_of, (AppRow, AppSettingsRow, RolloutRow)))
@@ -39,7 +39,7 @@ _BY_NAME = (
 class WholeAppRepository:
     """Apps with what decides about their rollouts."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: DbSession) -> None:
         self._session = session
 
     async def find(self, name: str) -> tuple[App, AppSettings, Rollout | None] | None:

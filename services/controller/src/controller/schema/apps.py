@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, Uni
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 from sqlalchemy.orm import Mapped, mapped_column
 
-from controller.schema.base import Base
+from controller.schema.base import Base, sealed_instead
 from shared.db import UtcDateTime, uuid7
 
 
@@ -66,7 +66,8 @@ class AppPermissionRow(Base):
 
 
 class ConfigRow(Audited, Base):
-    """One immutable version of an app's configuration; `values` and `registry` are ciphertext."""
+    """One immutable version of an app's configuration. What may hold secrets is ciphertext: `values`, `registry`,
+    and in `sealed_handlers` the probes and lifecycle handlers."""
 
     __tablename__ = "configs"
     __table_args__ = (Index("ix_configs_app_uuid", "app_uuid"),)
@@ -75,6 +76,7 @@ class ConfigRow(Audited, Base):
     owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
     sealed_values: Mapped[str] = mapped_column(Text)
     sealed_registry: Mapped[str] = mapped_column(Text)
+    sealed_handlers: Mapped[str | None] = sealed_instead("healthcheck", "lifecycle_post_start", "lifecycle_pre_stop")
     values_refs: Mapped[dict[str, Any]]
     lifecycle_post_start: Mapped[dict[str, Any]]
     lifecycle_pre_stop: Mapped[dict[str, Any]]
@@ -97,6 +99,7 @@ class BuildRow(Audited, Base):
     sha: Mapped[str] = mapped_column(Text)
     procfile: Mapped[dict[str, Any]]
     dryccfile: Mapped[dict[str, Any]]
+    sealed_dryccfile: Mapped[str | None] = sealed_instead("dryccfile")
     dockerfile: Mapped[str] = mapped_column(Text)
 
 

@@ -38,13 +38,14 @@ class AuditRow(Base):
 
 class IdempotencyRow(Base):
     """The answer to a POST that carried an idempotency key, written in the transaction of its effect. `caller` is
-    `user:<number>` or `service:<client id>`."""
+    `user:<number>` or `service:<client id>`. The digest of the request is sealed with the answer; `request_digest` has
+    that of rows of earlier versions."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created", "created"),)
     caller: Mapped[str] = mapped_column(Text, primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
-    request_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    request_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     status: Mapped[int]
     sealed_answer: Mapped[str] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 
 from shared.db import NAMING_CONVENTION
 from shared.outbox import inbox_table, outbox_table
+
+INSTEAD: Final = "sealed_instead_of"
 
 
 class Base(DeclarativeBase):
@@ -23,6 +25,12 @@ class Base(DeclarativeBase):
 def table_of(row: type[Base]) -> Table:
     """The table itself, for statements that need no mapped class."""
     return cast("Table", row.__table__)
+
+
+def sealed_instead(*columns: str) -> MappedColumn[str | None]:
+    """A column of ciphertext: an object that holds, by name, what earlier versions stored in clear in these JSON
+    columns. They are empty (`{}`) in new rows, and it is null where there is nothing to seal."""
+    return mapped_column(Text, info={INSTEAD: columns})
 
 
 OUTBOX = outbox_table(Base.metadata)

@@ -14,10 +14,13 @@ from controller.domain.page import Page
 from controller.repositories.accounts import DeletedToken, TokenRepository, UserRepository
 from controller.services.audit import AuditTrail
 from controller.uow import Uow
+from shared.db import notify
 
 TOKEN_PREFIX = "drycc_pat_"  # noqa: S105  lets secret scanners recognise what a client lost
 TOKEN_LENGTH = 128
 MAX_ALIAS = 32
+SIGN_INS_CHANNEL = "sign_ins"
+"""Notified when a token or a person may have lost something that processes remember of them."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -57,17 +60,20 @@ class Accounts:
             ObjectNotFoundError: nobody is called so.
         """
         user = await self.get_by_name(username)
-        await self._users.set_disabled(user.id, self._uow.now() if disabled else None)
-        action = "user.disabled" if disabled else "user.enabled"
-        await self._trail.record(action, actor=actor.username, target=username)
+        if await self._users.set_disabled(user.id, self._uow.now() if disabled else None):
+            action = "user.disabled" if disabled else "user.enabled"
+            await self._trail.record(action, actor=actor.username, target=username)
+            await self._tell_processes()
         return user
 
     async def store(self, profile: Profile, *, signed_in: bool, said_at: datetime | None = None) -> Account:
-        """Take over what passport says of a person. `said_at`: news older than what is stored is dropped."""
+        """Take over what passport says of a person. `said_at`: these are news of that time; what is older than what is
+        stored is dropped, all else is told to every process."""
         if said_at is not None:
             known = await self._users.get(profile.id)
             if known is not None and known.confirmed_at is not None and known.confirmed_at > said_at:
                 return known
+            await self._tell_processes()
         return await self._users.upsert(profile, now=said_at or self._uow.now(), signed_in=signed_in)
 
     async def issue_token(self, owner: Account, *, alias: str, sealed_refresh_token: str | None) -> str:
@@ -107,12 +113,17 @@ class Accounts:
         if deleted is None:
             raise ObjectNotFoundError("Token")
         await self._trail.record("token.deleted", actor=owner.username, target=str(uuid))
+        await self._tell_processes()
         return deleted
 
     async def end_token(self, owner: Account, uuid: UUID) -> None:
         """Remove a token whose login at passport is over; one that is gone already is fine."""
         if await self._tokens.delete(owner.id, uuid) is not None:
             await self._trail.record("token.ended", actor=owner.username, target=str(uuid))
+            await self._tell_processes()
+
+    async def _tell_processes(self) -> None:
+        await notify(self._uow.session, SIGN_INS_CHANNEL)
 
 
 def new_token() -> str:

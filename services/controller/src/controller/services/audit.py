@@ -7,11 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from controller.domain.audit import AuditEntry, AuditFilter, Origin
 from controller.repositories.audit import AuditRepository
-from shared.db import uuid7
+from shared.db import DbSession, uuid7
 from shared.events import AuditRecorded
 from shared.logging import current_request_id
 from shared.outbox import Outbox
@@ -21,7 +19,7 @@ class Recording(Protocol):
     """What of a unit of work the audit trail needs."""
 
     @property
-    def session(self) -> AsyncSession: ...
+    def session(self) -> DbSession: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from controller.domain.accounts import Account
 from controller.passport_client import GrantEndedError, PassportClient
 from controller.repositories.accounts import SignedIn, TokenRepository, UserRepository
-from controller.services.accounts import Accounts, digest
+from controller.services.accounts import SIGN_INS_CHANNEL, Accounts, digest
 from controller.services.confirmation import Confirmations, UnitOfWork
 from shared.auth import Claims, InvalidTokenError, TokenVerifier
 from shared.clock import Clock
@@ -82,6 +82,16 @@ class Authenticator:
         self._forgotten += 1
         for key in [key for key, cached in self._cache.items() if cached.signed_in.account.id == user_id]:
             del self._cache[key]
+
+    async def listen(self) -> None:
+        """Forget everybody whenever a process tells that somebody may be out, and whenever that may have been missed.
+
+        Endless; each process that answers requests runs it in the background. Whatever is forgotten costs a query.
+        """
+        async with self._database.listen(SIGN_INS_CHANNEL) as notified:
+            async for _ in notified:
+                self._forgotten += 1
+                self._cache.clear()
 
     async def token(self, text: str) -> Caller:
         """The owner of a client token.

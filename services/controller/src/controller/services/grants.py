@@ -29,10 +29,6 @@ class Grants:
         """All grants, by username."""
         return await self._grants.list(await self._apps.get(app))
 
-    async def permissions_of(self, app: str, user_id: int) -> frozenset[str]:
-        """What this person was granted; nothing for an owner who was not granted anything besides."""
-        return await self._grants.permissions_of(await self._apps.get(app), user_id)
-
     async def grant(self, app: str, user: Actor, permissions: Collection[str], *, actor: Actor) -> None:
         """Add to what this person may do."""
         checked = _checked(permissions)
@@ -69,10 +65,6 @@ class Grants:
         await self._trail.record(
             action, actor=actor.username, app=app.name, target=user.username, before=before, after=after
         )
-
-    async def apps_of(self, user_id: int, permission: str) -> tuple[str, ...]:
-        """The names of the apps that this person owns or was granted `permission` of."""
-        return await self._grants.apps_of(user_id, permission)
 
 
 def _checked(permissions: Collection[str]) -> tuple[str, ...]:

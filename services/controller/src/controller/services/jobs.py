@@ -13,6 +13,7 @@ from controller.domain.jobs import (
     NO_BUILD,
     Job,
     JobRequest,
+    check_count,
     check_ptype,
     check_request,
     has_shell,
@@ -53,7 +54,8 @@ class Jobs(AppService):
         It runs in the image of `ptype` with the environment and the limits of `run`, in the latest usable release.
 
         Raises:
-            InvalidInputError: no command, no build, no such process type, or a number that is none.
+            InvalidInputError: no command, no build, no such process type, a number that is none, or too many one-offs
+                of the app have not ended.
             InvalidValueError: volumes are malformed; NotSupportedError: the engine cannot run it.
         """
         request = check_request(body)
@@ -62,6 +64,7 @@ class Jobs(AppService):
         if bundle.build is None:
             raise InvalidInputError(NO_BUILD)
         check_ptype(bundle.build, request.ptype)
+        check_count(await self._jobs.count_unfinished(locked), most=self._uow.policy.max_jobs)
         mounts = await Volumes(self._uow).mounts_for_job(app, request.volumes)
         job = await self._add(locked, self._job(locked, bundle, request, mounts, actor), actor)
         await self._record(

@@ -14,6 +14,7 @@ from controller.domain.names import RUN
 from controller.domain.plans import LimitPlan
 from controller.domain.releases import ProcessTarget
 from controller.domain.render import render_process
+from controller.domain.shown import brief, shown
 from controller.domain.spec import AppObservation, ProcessSpec
 from controller.repositories.volumes import VolumeRepository
 from controller.services.base import AppService
@@ -85,7 +86,7 @@ class Processes(AppService):
         targets = {target.ptype: target for target in await self._processes.list(locked)}
         unknown = [ptype for ptype in ptypes if ptype not in targets]
         if unknown:
-            raise InvalidInputError(f"process type {','.join(unknown)} is not included in procfile")
+            raise InvalidInputError(f"process type {brief(','.join(unknown))} is not included in procfile")
         token = uuid4().hex[:12]
         running = [target for target in targets.values() if target.replicas and target.release is not None]
         chosen = [replace(target, restart_token=token) for target in running if not ptypes or target.ptype in ptypes]
@@ -118,13 +119,13 @@ class Processes(AppService):
         log.info("cleaned", app=app, actor=actor.username, ptypes=sorted(set(targets) - set(kept)))
 
     async def note_stop(self, app: str, instances: Sequence[str], *, actor: Actor) -> None:
-        """Note that somebody ends these instances."""
+        """Note that somebody has ended these instances."""
         found = await self._apps.get(app)
         for instance in instances:
             await self._record(found, "instance.stopped", actor=actor, target=instance)
 
     async def note_exec(self, app: str, instance: str, command: Sequence[str], *, actor: Actor) -> None:
-        """Note that somebody runs a command beside an instance; only its name, as arguments may be secret."""
+        """Note that somebody is about to run a command beside an instance: only its name, arguments may be secret."""
         found = await self._apps.get(app)
         after = {"command": Command(tuple(command), is_line=False).shown}
         await self._record(found, "instance.entered", actor=actor, target=instance, after=after)
@@ -175,9 +176,14 @@ def _counts(counts: Mapping[str, object], *, most: int) -> dict[str, int]:
     wanted = {}
     for ptype, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise InvalidInputError(f"Invalid scaling format: {ptype}={count!r} is not a number of processes")
+            raise InvalidInputError(
+                f"Invalid scaling format: {brief(ptype)}={shown(count)} is not a number of processes"
+            )
         if count > most:
-            raise InvalidInputError(f"{ptype}={count} is more than the {most} processes that a type may have here")
+            name = brief(ptype)
+            raise InvalidInputError(
+                f"{name}={shown(count)} is more than the {most} processes that a type may have here"
+            )
         wanted[ptype] = count
     return wanted
 
@@ -187,7 +193,7 @@ def _refuse_unknown(wanted: Mapping[str, int], known: Sequence[str]) -> None:
     if unknown:
         names = ", ".join(dict.fromkeys(known))
         raise InvalidInputError(
-            f"process type {','.join(unknown)} is not included in procfile, which has: {names}", known=names
+            f"process type {brief(','.join(unknown))} is not included in procfile, which has: {names}", known=names
         )
 
 

@@ -9,6 +9,7 @@ from controller.domain.builds import ptypes_of
 from controller.domain.page import Page
 from controller.domain.releases import Build, Config, Release, ReleaseBundle
 from controller.domain.render import render_process
+from controller.domain.shown import brief, shown
 from controller.domain.summaries import rollback_summary
 from controller.services.base import AppService
 from controller.services.rollouts import Rollouts
@@ -37,10 +38,6 @@ class Releases(AppService):
         """
         return (await self._releases.get(await self._apps.get(app), version)).release
 
-    async def latest_usable(self, app: str) -> Release:
-        """The release that the next change starts from: with autorollback the newest that has not failed."""
-        return (await self._usable(await self._apps.get(app))).release
-
     async def deploy(self, app: str, *, ptypes: Sequence[str] = (), force: bool = False, actor: Actor) -> None:
         """Roll the newest release out (again), to all of its process types or to some.
 
@@ -56,7 +53,7 @@ class Releases(AppService):
         known = ptypes_of(bundle.build)
         unknown = [ptype for ptype in ptypes if ptype not in known and ptype not in locked.structure]
         if unknown:
-            raise InvalidInputError(f"process type {','.join(unknown)} is not exists")
+            raise InvalidInputError(f"process type {brief(','.join(unknown))} is not exists")
         wanted = [ptype for ptype in known if not ptypes or ptype in ptypes]
         if not wanted:
             raise InvalidInputError(f"skip deploy, ptypes are not within the optional range: [{', '.join(known)}]")
@@ -82,7 +79,7 @@ class Releases(AppService):
         locked = await self._apps.lock(app)
         unknown = [ptype for ptype in ptypes if ptype not in locked.structure]
         if unknown:
-            raise InvalidInputError(f"process type {','.join(unknown)} is not included in procfile")
+            raise InvalidInputError(f"process type {brief(','.join(unknown))} is not included in procfile")
         settings = await self._settings.get(locked)
         current = await self._usable(locked, settings)
         number = current.release.version - 1 if version is None else _number(version)
@@ -188,7 +185,7 @@ def _number(version: object) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise InvalidInputError(f"invalid literal for int() with base 10: {version!r}") from None
+        raise InvalidInputError(f"invalid literal for int() with base 10: {shown(version)}") from None
     if number > 2**31 - 1:
         raise InvalidInputError("Release matching query does not exist.")
     return number

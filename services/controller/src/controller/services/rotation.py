@@ -1,4 +1,5 @@
-"""Rotation of the keys that secrets at rest are encrypted with: everything stored is encrypted anew with the first key.
+"""Rotation of the keys that secrets at rest are encrypted with: everything stored is encrypted anew with the first key,
+and what earlier versions stored in clear for the first time.
 
 It works while the platform runs: rows are changed one by one and only if they are as they were read, in short
 transactions. It can be stopped at any time and begun again; what has the first key already is left alone.
@@ -13,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from controller.domain.audit import Origin
 from controller.repositories.cipher import LOOK_AGAIN_SECONDS, Cipher, UnreadableSecretError
 from controller.repositories.sealed import (
@@ -28,7 +27,7 @@ from controller.schema.base import OUTBOX
 from controller.services.audit import AuditTrail
 from controller.uow import EVENT_SOURCE
 from shared.clock import Clock, SystemClock
-from shared.db import Database
+from shared.db import Database, DbSession
 from shared.errors import ConflictError, UnavailableError
 from shared.outbox import Outbox
 
@@ -50,7 +49,8 @@ class RotationRunningError(ConflictError):
 
 @dataclass
 class TableReport:
-    """What was done to one table: how many rows it has, how many secrets have another key now or open with none."""
+    """What was done to one table: how many rows it has, how many secrets have another key now (or one at last), or
+    open with none."""
 
     rows: int = 0
     renewed: int = 0
@@ -79,7 +79,7 @@ class RotationReport:
 class _Recording:
     """What the audit trail needs of a unit of work."""
 
-    session: AsyncSession
+    session: DbSession
     outbox: Outbox
     origin: Origin
     clock: Clock
@@ -119,8 +119,8 @@ class Rotation:
             while await self._pass(report):
                 if report.passes == MOST_PASSES:
                     raise UnavailableError(
-                        "secrets are still being stored with a former key: give every process of the controller the "
-                        "new list of keys, then run this again"
+                        "secrets are still being stored with a former key or in clear: give every process of the "
+                        "controller this version and the new list of keys, then run this again"
                     )
             await self._record(report, actor)
         return report
@@ -179,7 +179,7 @@ class Rotation:
                     found.renewed += len(renewed)
 
     def _renewed(self, row: SealedRow, found: TableReport) -> dict[str, str]:
-        renewed = {}
+        renewed = {column: self._cipher.seal(fields) for column, fields in row.clear.items()}
         for name, sealed in row.sealed.items():
             try:
                 other = self._cipher.renew(sealed)

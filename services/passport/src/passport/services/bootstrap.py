@@ -36,7 +36,7 @@ class Bootstrap:
         """Whether the next account is the first one and needs the code."""
         if not self._is_wanted:
             return False
-        async with self._database.reading() as session:
+        async with self._database.session() as session:
             return await Accounts(session).is_empty()
 
     async def prepare(self) -> None:

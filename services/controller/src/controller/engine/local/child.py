@@ -10,11 +10,12 @@ from pathlib import Path
 
 from controller.engine.local.census import alive, group_exists, send, send_group
 from controller.engine.local.containers import ContainerTool
-from controller.engine.local.launch import SHELL, Launch, LaunchError
+from controller.engine.local.launch import Launch, LaunchError
 from controller.engine.local.limits import MemoryLimit
 from controller.engine.local.logs import LogWriter
 from controller.engine.local.machine import Machine
 from controller.engine.local.output import OutputPump
+from controller.engine.shell import SHELL
 from shared.logging import get_logger
 
 log = get_logger(__name__)

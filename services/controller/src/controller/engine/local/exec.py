@@ -18,8 +18,9 @@ from controller.engine.local.census import send_group
 from controller.engine.local.child import Child
 from controller.engine.local.containers import tool_environment
 from controller.engine.local.instance import exit_code
-from controller.engine.local.launch import SHELL, Launch
+from controller.engine.local.launch import Launch
 from controller.engine.local.tasks import cancel
+from controller.engine.shell import SHELL
 from shared.errors import UnavailableError
 
 STDOUT, STDERR = 1, 2

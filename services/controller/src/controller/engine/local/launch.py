@@ -14,20 +14,13 @@ from pathlib import Path
 
 from controller.domain.spec import ProcessSpec
 from controller.engine.local.config import INSTANCE_VARIABLE, MARK_VARIABLE, LocalEngineConfig
+from controller.engine.shell import SHELL, shell_line
 
-SHELL = "/bin/sh"
 WORKSPACE_PREFIX = "workspace/"
 
 # All that an app sees of the platform's own environment: how to find programs, texts, times and certificates.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _REFERENCE = re.compile(r"workspace/(?P<app>[a-z0-9][a-z0-9-]*):(?P<build>[A-Za-z0-9][A-Za-z0-9_.-]*)")
-
-# POSIX shell: operators (2.3), reserved words (2.4), special builtins (2.14), and builtins that are no programs.
-_OPERATORS = frozenset(";&|<>()`\n!{}#")
-_BUILTIN = re.compile(
-    r"\.|:|\[\[|alias|bg|break|case|cd|command|continue|do|eval|exec|exit|export|fc|fg|for|getopts|hash|if|jobs|local|"
-    r"read|readonly|return|set|shift|source|times|trap|type|ulimit|umask|unalias|unset|until|wait|while"
-)
 
 
 class LaunchError(Exception):
@@ -95,16 +88,6 @@ def _command_line(spec: ProcessSpec) -> tuple[str, ...]:
         f"there is no command for the process type {spec.ptype}",
         f"Add a line `{spec.ptype}: <command>` to the Procfile and push again.",
     )
-
-
-def shell_line(line: str) -> str:
-    """The line with `exec` before it where that changes nothing but to spare a shell that waits for its child.
-
-    Lines with operators, assignments, groups, or a builtin for a command are left as they are.
-    """
-    first = line.split(maxsplit=1)[0] if line.strip() else ""
-    is_plain = not set(line) & _OPERATORS and "=" not in first and not _BUILTIN.fullmatch(first)
-    return f"exec {line.strip()}" if first and is_plain else line
 
 
 def _container(spec: ProcessSpec, image: str, env: dict[str, str], tool: str | None = None) -> Launch:
