@@ -8,7 +8,7 @@ ARGS ?=
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-unit rabbitmq bench bench-api bench-standalone lock clean
+.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-cluster test-unit rabbitmq bench bench-api bench-standalone lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ rabbitmq: # The tests use a real broker: Debian's server where it may be install
 
 test: setup-dev rabbitmq ## The whole test suite
 	@$(BIN)/pytest $(ARGS)
+
+test-cluster: setup-dev ## The tests that need a Kubernetes: KUBECONFIG says which
+	@$(BIN)/pytest tests/cluster $(ARGS)
 
 test-unit: setup-dev ## The tests that need no server
 	@$(BIN)/pytest tests/unit $(ARGS)

@@ -107,24 +107,26 @@ async def _main(*, as_json: bool, quick: bool) -> None:
             server = Server(port, process, token)
             figures = []
             for endpoint in ENDPOINTS:
-                say(f"measuring {endpoint.name}")
                 figures.append(await _measure(server, endpoint, queries=queries[endpoint.name], seconds=seconds))
+                say(_told(figures[-1]))
             say(f"sending {many} requests")
             before, after, refused = await _memory(server, many)
-    cores = os.cpu_count()
     if as_json:
+        cores = os.cpu_count()
         facts = {"cores": cores, "figures": [asdict(figure) for figure in figures]}
         memory = {"requests": many, "before_mb": before, "after_mb": after, "refused": refused}
         sys.stdout.write(json.dumps(facts | {"memory": memory}) + "\n")
         return
-    for figure in figures:
-        aim = f"target {figure.aim_per_second:.0f}/s" if figure.aim_per_second else "no target"
-        say(
-            f"{figure.endpoint}: {figure.per_second:.0f}/s ({aim}; {cores} cores); at {SHARE:.0%} of it p50"
-            f" {figure.p50_ms:.1f} ms, p99 {figure.p99_ms:.1f} ms (target 40 ms); {figure.cpu_ms:.2f} ms of CPU,"
-            f" {figure.queries} queries, {figure.refused} refused"
-        )
     say(f"memory: {before:.0f} MB, after {many} more requests {after:.0f} MB (target: no growth); {refused} refused")
+
+
+def _told(figure: Figure) -> str:
+    aim = f"target {figure.aim_per_second:.0f}/s" if figure.aim_per_second else "no target"
+    return (
+        f"{figure.endpoint}: {figure.per_second:.0f}/s ({aim}; {os.cpu_count()} cores); at {SHARE:.0%} of it p50"
+        f" {figure.p50_ms:.1f} ms, p99 {figure.p99_ms:.1f} ms (target 40 ms); {figure.cpu_ms:.2f} ms of CPU,"
+        f" {figure.queries} queries, {figure.refused} refused"
+    )
 
 
 @asynccontextmanager

@@ -82,6 +82,8 @@ async def at_rate(host: str, port: int, request: Request, *, rate: float, connec
                 due = started + number / rate
                 if (pause := due - time.perf_counter()) > 0:
                     await asyncio.sleep(pause)
+                if connection.is_lost:  # a server ends what was idle for some seconds
+                    connection = await _Connection.open(host, port)
                 await _exchange(connection, request(number), load, since=due)
         finally:
             connection.close()
@@ -130,6 +132,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._answer: asyncio.Future[int] | None = None
+        self.is_lost = False
 
     @classmethod
     async def open(cls, host: str, port: int) -> _Connection:
@@ -165,6 +168,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The request under way gets no answer any more."""
+        self.is_lost = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
 

@@ -21,8 +21,8 @@ from controller.engine.local.exec import LocalExecSession, start_session
 from controller.engine.local.launch import WORKSPACE_PREFIX, Launch
 from controller.engine.local.machine import Machine
 from controller.engine.local.tasks import cancel
-from controller.engine.local.watchers import Watchers
 from controller.engine.port import Feature, FileStore, NotSupportedError, StillThereError
+from controller.engine.watchers import Watchers
 from shared.errors import NotFoundError
 from shared.logging import get_logger
 

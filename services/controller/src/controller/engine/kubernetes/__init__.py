@@ -1,0 +1,1 @@
+"""Runs apps on a Kubernetes cluster."""

@@ -1,0 +1,193 @@
+"""Keeps what the cluster has of our apps up to date: one watch per kind, and tells which app has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+from controller.engine.kubernetes.client import Client
+from controller.engine.kubernetes.errors import ClusterError
+from controller.engine.kubernetes.kinds import EVENT, NAMESPACE, SECRET, WATCHED, Kind, Manifest, kind_of
+from controller.engine.kubernetes.names import OURS
+from controller.engine.kubernetes.store import MOST_EVENTS, Store
+from controller.engine.kubernetes.trim import Entry, entry_of
+from controller.engine.kubernetes.watcher import Watcher
+from controller.engine.watchers import Watchers
+from shared.logging import get_logger
+from shared.tasks import TaskOwner
+
+SELECTOR: Final = ",".join(f"{key}={value}" for key, value in OURS.items())
+"""Chooses the objects that are ours."""
+_DISCOVERY_SECONDS: Final = 60.0
+_LISTS_AT_A_TIME: Final = 16
+log = get_logger(__name__)
+
+
+class Cache:
+    """What there is, a moment ago. Ours only: objects without our labels are unknown here.
+
+    Optional kinds that the cluster lacks are looked for again every minute. The Secrets of an app are watched in its
+    namespace as soon as that is known; so they may be known later than the rest (`synced`).
+    """
+
+    def __init__(self, client: Client, *, most_events: int = MOST_EVENTS) -> None:
+        self._client = client
+        self._watchers = Watchers()
+        self._store = Store(self._on_change, most_events=most_events)
+        self._running: dict[tuple[Kind, str | None], tuple[Watcher, asyncio.Task[None]]] = {}
+        self._tasks = TaskOwner()
+        self._lists = asyncio.Semaphore(_LISTS_AT_A_TIME)
+        self._look_again = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._namespaces_known = asyncio.Event()
+        self._is_closed = False
+
+    async def start(self) -> None:
+        """Start the watches; `synced` tells when the first lists have been read."""
+        for kind in WATCHED:
+            self._start(kind)
+        self._tasks.start("cluster-discovery", self._discover)
+
+    async def close(self) -> None:
+        """Stop the watches; whoever follows `watch` comes to an end."""
+        self._is_closed = True
+        self._watchers.close()
+        await self._tasks.__aexit__(None, None, None)
+
+    def watch(self) -> AsyncIterator[str]:
+        """Names of apps of which something has changed, from this call on, until closed; doubles are one."""
+        return self._watchers.watch()
+
+    def synced(self, app: str | None = None) -> bool:
+        """Everything is known: of all apps, or of this one."""
+        needed = {kind for kind in self._client.served.kinds() if kind.watched == "cluster"}
+        if not all((kind, None) in self._running and self._running[kind, None][0].is_synced for kind in needed):
+            return False
+        spaces = self._store.apps() if app is None else {app} & self._store.apps()
+        return all(self.has_secrets(space) or self._is_going(space) for space in spaces)
+
+    def has_secrets(self, app: str) -> bool:
+        """The Secrets of an app are known."""
+        running = self._running.get((SECRET, app))
+        return running is not None and running[0].is_synced
+
+    async def wait_synced(self, *, seconds: float) -> bool:
+        """Wait until everything is known; False when it is not in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.synced():
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            return self.synced()
+        return True
+
+    def find(self, kind: Kind, app: str, name: str) -> Entry | None:
+        """One object of an app; None when there is none of ours. Not to be changed."""
+        return self._store.get(kind, app, name)
+
+    def entries(self, kind: Kind, app: str) -> Mapping[str, Entry]:
+        """All objects of that kind of an app by name. Not to be changed, nor kept across an await."""
+        return self._store.of(kind, app)
+
+    def objects(self, kind: Kind, app: str) -> tuple[Manifest, ...]:
+        """The same as the API server would give them, trimmed. Not to be changed."""
+        return tuple(entry.object for entry in self._store.of(kind, app).values())
+
+    def apps(self) -> frozenset[str]:
+        """Every app that has a namespace."""
+        return self._store.apps()
+
+    def count(self) -> int:
+        """How many objects are kept."""
+        return self._store.count()
+
+    def take_written(self, live: Manifest) -> Entry:
+        """Take over the answer to a write, so that nobody writes the same again before the watch has told of it."""
+        kind = kind_of(live)
+        entry = entry_of(kind, live)
+        labels = live["metadata"].get("labels") or {}
+        if not kind.labelled or all(labels.get(key) == value for key, value in OURS.items()):
+            self._store.take_written(kind, entry)
+        return entry
+
+    def take_deleted(self, kind: Kind, app: str, name: str, *, uid: str) -> None:
+        """Take over that we have deleted an object."""
+        self._store.remove_deleted(kind, app, name, uid=uid)
+
+    async def wait(self, app: str, condition: Callable[[], bool], *, seconds: float) -> bool:
+        """Wait until something of the app has changed so that `condition` holds; False when it does not in time."""
+        return await self._store.wait(app, condition, seconds=seconds)
+
+    def look_again(self) -> None:
+        """Look now for kinds that the cluster lacked so far, as somebody wants one."""
+        self._look_again.set()
+
+    def _start(self, kind: Kind, app: str | None = None) -> None:
+        """Watch a kind in one namespace or everywhere, unless that is so already or cannot be."""
+        is_wanted = self._client.served.version(kind) is not None and (kind.watched == "namespace") == (app is not None)
+        if not is_wanted or (kind, app) in self._running:
+            return
+        labels = SELECTOR if kind.labelled else ""
+        watcher = Watcher(self._client, self._store, kind, app, labels=labels, on_synced=self._on_synced)
+        task = self._tasks.start(f"watch-{kind.plural}", lambda: self._watch(watcher))
+        self._running[kind, app] = (watcher, task)
+        task.add_done_callback(lambda _: self._ended(kind, app, task))
+
+    async def _watch(self, watcher: Watcher) -> None:
+        if watcher.kind is EVENT:  # kept for our namespaces only, so these must be known
+            await self._namespaces_known.wait()
+        await watcher.run(self._lists)
+        self._client.served.forget(watcher.kind)
+        self.look_again()
+
+    def _ended(self, kind: Kind, app: str | None, task: asyncio.Task[None]) -> None:
+        running = self._running.get((kind, app))
+        if running is not None and running[1] is task:
+            del self._running[kind, app]
+        self._progress.set()
+
+    async def _discover(self) -> None:
+        """Look now and then for kinds that were not there before."""
+        while True:
+            try:
+                async with asyncio.timeout(_DISCOVERY_SECONDS):
+                    await self._look_again.wait()
+            except TimeoutError:
+                pass
+            self._look_again.clear()
+            if set(WATCHED) <= self._client.served.kinds():
+                continue
+            try:
+                new = await self._client.discover()
+            except ClusterError as exc:
+                log.warning("cluster_discovery_failed", error=exc.detail)
+                continue
+            for kind in new:
+                log.info("cluster_kind_found", kind=kind.kind)
+                self._start(kind)
+
+    def _is_going(self, app: str) -> bool:
+        """Its namespace is on its way out: our rights in it may be gone already."""
+        space = self._store.get(NAMESPACE, app, app)
+        return space is not None and space.is_terminating
+
+    def _on_synced(self) -> None:
+        if self._running[NAMESPACE, None][0].is_synced:
+            self._namespaces_known.set()
+        self._progress.set()
+
+    def _on_change(self, app: str) -> None:
+        self._follow_namespace(app)
+        self._watchers.changed(app)
+
+    def _follow_namespace(self, app: str) -> None:
+        """Watch the Secrets of an app as long as it has a namespace."""
+        is_there = self._store.get(NAMESPACE, app, app) is not None
+        if is_there and not self._is_closed:
+            self._start(SECRET, app)
+        elif not is_there and (running := self._running.pop((SECRET, app), None)) is not None:
+            running[1].cancel()
+            self._store.replace(SECRET, app, (), version=sys.maxsize)

@@ -1,0 +1,226 @@
+"""The kinds of objects that we handle, in the order in which they are applied, and which of them the cluster has.
+
+The Gateway API and cert-manager may be missing: their kinds are optional, and one that is missing has a sentence that
+says so. Everything else works without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+Manifest = dict[str, Any]
+"""An object as the API server reads and writes it."""
+
+Addon = Literal["gateway-api", "gateway-api-experimental", "cert-manager"]
+Scope = Literal["cluster", "namespace", "none"]
+"""How a kind is watched: with one watch for all apps, with one in each of their namespaces, or not at all."""
+
+_ADDON_NAMES: Final[Mapping[Addon, str]] = {
+    "gateway-api": "the Gateway API",
+    "gateway-api-experimental": "the experimental channel of the Gateway API",
+    "cert-manager": "cert-manager",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of objects.
+
+    `versions` are those of its group that we can speak, the favourite first; which one the cluster serves is found by
+    discovery where the kind is part of an `addon`. `order` is the place in the sequence of apply, None for what others
+    make of our objects. `is_pruned`: one that is not rendered any more is deleted. `is_prerequisite`: when one cannot
+    be written, the app's workloads are left as they are. `labelled`: only objects with our labels are watched.
+    """
+
+    kind: str
+    plural: str
+    versions: tuple[str, ...] = ("v1",)
+    namespaced: bool = True
+    order: int | None = None
+    addon: Addon | None = None
+    watched: Scope = "cluster"
+    labelled: bool = True
+    is_pruned: bool = True
+    is_prerequisite: bool = False
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core."""
+        return self.versions[0].rpartition("/")[0]
+
+    def path(self, version: str, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+        """The path on the API server: of one object, or of the list of all (of a namespace) without a name."""
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace is not None else ""
+        end = "" if name is None else f"/{quote(name, safe='')}"
+        return f"{root}{middle}/{self.plural}{end}" + (f"/{subresource}" if subresource else "")
+
+
+_GATEWAY = "gateway.networking.k8s.io"
+
+NAMESPACE: Final = Kind("Namespace", "namespaces", namespaced=False, order=0, is_pruned=False, is_prerequisite=True)
+RESOURCE_QUOTA: Final = Kind("ResourceQuota", "resourcequotas", order=1)
+LIMIT_RANGE: Final = Kind("LimitRange", "limitranges", order=1)
+NETWORK_POLICY: Final = Kind("NetworkPolicy", "networkpolicies", versions=("networking.k8s.io/v1",), order=1)
+SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", order=1, is_prerequisite=True)
+ROLE_BINDING: Final = Kind(
+    "RoleBinding", "rolebindings", versions=("rbac.authorization.k8s.io/v1",), order=1, is_prerequisite=True
+)
+# Nobody may list the Secrets of a whole cluster (kubernetes.md 4.3): one watch in each namespace of ours.
+SECRET: Final = Kind("Secret", "secrets", order=2, watched="namespace", is_prerequisite=True)
+PERSISTENT_VOLUME: Final = Kind(
+    "PersistentVolume", "persistentvolumes", namespaced=False, order=3, is_prerequisite=True
+)
+PERSISTENT_VOLUME_CLAIM: Final = Kind("PersistentVolumeClaim", "persistentvolumeclaims", order=4, is_prerequisite=True)
+SERVICE: Final = Kind("Service", "services", order=5)
+DEPLOYMENT: Final = Kind("Deployment", "deployments", versions=("apps/v1",), order=6)
+HORIZONTAL_POD_AUTOSCALER: Final = Kind(
+    "HorizontalPodAutoscaler", "horizontalpodautoscalers", versions=("autoscaling/v2",), order=7
+)
+JOB: Final = Kind("Job", "jobs", versions=("batch/v1",), order=7, is_pruned=False)
+GATEWAY: Final = Kind("Gateway", "gateways", versions=(f"{_GATEWAY}/v1",), order=8, addon="gateway-api")
+LISTENER_SET: Final = Kind("ListenerSet", "listenersets", versions=(f"{_GATEWAY}/v1",), order=9, addon="gateway-api")
+X_LISTENER_SET: Final = Kind(
+    "XListenerSet",
+    "xlistenersets",
+    versions=("gateway.networking.x-k8s.io/v1alpha1",),
+    order=9,
+    addon="gateway-api-experimental",
+)
+HTTP_ROUTE: Final = Kind("HTTPRoute", "httproutes", versions=(f"{_GATEWAY}/v1",), order=10, addon="gateway-api")
+GRPC_ROUTE: Final = Kind("GRPCRoute", "grpcroutes", versions=(f"{_GATEWAY}/v1",), order=10, addon="gateway-api")
+TLS_ROUTE: Final = Kind(
+    "TLSRoute",
+    "tlsroutes",
+    versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha3", f"{_GATEWAY}/v1alpha2"),
+    order=10,
+    addon="gateway-api-experimental",
+)
+TCP_ROUTE: Final = Kind(
+    "TCPRoute",
+    "tcproutes",
+    versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha2"),
+    order=10,
+    addon="gateway-api-experimental",
+)
+UDP_ROUTE: Final = Kind(
+    "UDPRoute",
+    "udproutes",
+    versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha2"),
+    order=10,
+    addon="gateway-api-experimental",
+)
+ISSUER: Final = Kind("Issuer", "issuers", versions=("cert-manager.io/v1",), order=11, addon="cert-manager")
+CERTIFICATE: Final = Kind(
+    "Certificate", "certificates", versions=("cert-manager.io/v1",), order=12, addon="cert-manager"
+)
+REPLICA_SET: Final = Kind("ReplicaSet", "replicasets", versions=("apps/v1",), is_pruned=False)
+POD: Final = Kind("Pod", "pods", is_pruned=False)
+EVENT: Final = Kind("Event", "events", versions=("events.k8s.io/v1",), labelled=False, is_pruned=False)
+NODE: Final = Kind("Node", "nodes", namespaced=False, watched="none", labelled=False, is_pruned=False)
+
+ALL: Final = (
+    NAMESPACE,
+    RESOURCE_QUOTA,
+    LIMIT_RANGE,
+    NETWORK_POLICY,
+    SERVICE_ACCOUNT,
+    ROLE_BINDING,
+    SECRET,
+    PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM,
+    SERVICE,
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    JOB,
+    GATEWAY,
+    LISTENER_SET,
+    X_LISTENER_SET,
+    HTTP_ROUTE,
+    GRPC_ROUTE,
+    TLS_ROUTE,
+    TCP_ROUTE,
+    UDP_ROUTE,
+    ISSUER,
+    CERTIFICATE,
+    REPLICA_SET,
+    POD,
+    EVENT,
+    NODE,
+)
+WATCHED: Final = tuple(kind for kind in ALL if kind.watched != "none")
+PRUNED: Final = tuple(sorted((k for k in ALL if k.is_pruned and k.order is not None), key=lambda k: -(k.order or 0)))
+"""Kinds whose objects go when they are not rendered any more, what depends on others first."""
+
+_BY_NAME: Final = {(kind.group, kind.kind): kind for kind in ALL}
+
+
+def kind_of(manifest: Mapping[str, Any]) -> Kind:
+    """The kind of an object, whatever version of its group it is written in.
+
+    Raises:
+        KeyError: we do not handle that kind.
+    """
+    return _BY_NAME[str(manifest["apiVersion"]).rpartition("/")[0], manifest["kind"]]
+
+
+def address(manifest: Manifest) -> tuple[Kind, str | None, str]:
+    """Kind, namespace (None for what has none) and name of an object."""
+    kind = kind_of(manifest)
+    metadata = manifest["metadata"]
+    return kind, metadata["namespace"] if kind.namespaced else None, metadata["name"]
+
+
+def called(kind: Kind, namespace: str | None, name: str | None) -> str:
+    """What an object, or the list of all, is called in sentences."""
+    place = "/".join(part for part in (namespace, name) if part is not None)
+    return f"{kind.kind} {place}" if place else f"all {kind.kind} objects"
+
+
+class Served:
+    """Which versions the cluster serves. Until discovery, optional kinds count as missing."""
+
+    def __init__(self) -> None:
+        self._versions: dict[Kind, str] = {kind: kind.versions[0] for kind in ALL if kind.addon is None}
+
+    def learn(self, resources: Mapping[str, Iterable[str]]) -> frozenset[Kind]:
+        """Take over what discovery found: the plurals that each group version has. Gives the kinds that are new."""
+        found = {version: frozenset(plurals) for version, plurals in resources.items()}
+        new = set()
+        for kind in ALL:
+            if kind.addon is None:
+                continue
+            version = next((version for version in kind.versions if kind.plural in found.get(version, ())), None)
+            if version is None:
+                self._versions.pop(kind, None)
+            elif self._versions.get(kind) != version:
+                self._versions[kind] = version
+                new.add(kind)
+        return frozenset(new)
+
+    def forget(self, kind: Kind) -> None:
+        """The cluster says that it has this optional kind no more."""
+        if kind.addon is not None:
+            self._versions.pop(kind, None)
+
+    def version(self, kind: Kind) -> str | None:
+        """The version in which the cluster serves the kind; None when it does not."""
+        return self._versions.get(kind)
+
+    def kinds(self) -> frozenset[Kind]:
+        """Every kind that there is."""
+        return frozenset(self._versions)
+
+    def why_not(self, kind: Kind) -> str:
+        """A sentence for people who want an object of a kind that the cluster does not have."""
+        addon = _ADDON_NAMES[kind.addon] if kind.addon else "a complete Kubernetes"
+        where = kind.group or "the core API"
+        return f"This cluster has no {kind.kind} ({where}): {addon} must be installed in it first."
+
+
+def optional_versions() -> tuple[str, ...]:
+    """The group versions that discovery has to ask for."""
+    return tuple(dict.fromkeys(version for kind in ALL if kind.addon is not None for version in kind.versions))
