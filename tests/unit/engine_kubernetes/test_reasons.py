@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from controller.engine.exits import crash_hint
 from controller.engine.kubernetes.facts import Events, Seen
-from controller.engine.kubernetes.findings import Finding, crash_hint
+from controller.engine.kubernetes.findings import Finding
 from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe import failures
 from controller.engine.kubernetes.reasons import explain, of_refused_pod, processes_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Annotated
 
@@ -13,8 +12,8 @@ from passport.domain.accounts import NewAccount
 from passport.main import create_app
 from passport.settings import Settings
 from shared.db import migrate as migrate_database
-from shared.errors import SuiteError
 from shared.logging import configure_logging
+from shared.process import run, run_program
 from shared.settings import load_settings
 from shared.web import serve as serve_app
 
@@ -27,13 +26,13 @@ Username = Annotated[str, typer.Argument(help="The person's username.")]
 def serve() -> None:
     """Answer HTTP until SIGTERM."""
     settings = _settings()
-    asyncio.run(serve_app(create_app(settings), settings, install_signal_handlers=True))
+    run(serve_app(create_app(settings), settings, install_signal_handlers=True))
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database to what this version needs; create it when it is missing."""
-    asyncio.run(migrate_database(_settings().require_database_url(), "passport"))
+    run(migrate_database(_settings().require_database_url(), "passport"))
 
 
 @cli.command()
@@ -52,7 +51,7 @@ def create_user(
         async with open_context(settings) as context:
             return (await context.accounts.create(new, password=password)).id
 
-    print(f"created {username}, id {asyncio.run(create())}")
+    print(f"created {username}, id {run(create())}")
 
 
 @cli.command()
@@ -64,7 +63,7 @@ def set_password(username: Username) -> None:
         async with open_context(settings) as context:
             await context.accounts.set_password(username, password)
 
-    asyncio.run(change())
+    run(change())
     print(f"the password of {username} is changed")
 
 
@@ -77,7 +76,7 @@ def bootstrap_code() -> None:
         async with open_context(settings) as context:
             return await context.bootstrap.renew()
 
-    print(asyncio.run(renew()))
+    print(run(renew()))
     print(f"register with it on {settings.registration_url}", file=sys.stderr)
 
 
@@ -95,16 +94,12 @@ def rotate_keys(
             key = await context.keys.rotate(at_once=now)
             return f"key {key.kid} signs from {key.active_from:%Y-%m-%dT%H:%M:%SZ}"
 
-    print(asyncio.run(rotate()))
+    print(run(rotate()))
 
 
 def main() -> None:
     """The program: what is expected to go wrong ends it with one line per error and status 1."""
-    try:
-        cli()
-    except SuiteError as exc:
-        print(exc.detail, file=sys.stderr)
-        raise SystemExit(1) from None
+    run_program(cli)
 
 
 def _settings() -> Settings:

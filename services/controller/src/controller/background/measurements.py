@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from controller.background.rounds import go_round
 from controller.domain.measurements import (
     LONGEST_WINDOW,
     Fact,
@@ -28,7 +29,6 @@ from controller.metrics_client import Prometheus
 from controller.services.confirmation import UnitOfWork
 from controller.services.measurements import APPS_AT_ONCE, Measurements
 from shared.clock import Clock
-from shared.db import is_database_away
 from shared.errors import SuiteError
 from shared.logging import get_logger
 
@@ -52,11 +52,11 @@ class Meter:
 
     async def watch_apps(self) -> None:
         """Measure what apps have, until cancelled."""
-        await self._repeat(self.measure_apps, every=LOOK_EVERY)
+        await self._every(LOOK_EVERY, self.measure_apps)
 
     async def watch_hours(self) -> None:
         """Measure traffic and load balancers, until cancelled."""
-        await self._repeat(self.measure_hour, every=LOOK_AT_HOURS_EVERY)
+        await self._every(LOOK_AT_HOURS_EVERY, self.measure_hour)
 
     async def measure_apps(self) -> None:
         """Write down what apps use and have not told."""
@@ -107,15 +107,12 @@ class Meter:
             log.warning("load_balancers_not_measured", app=app.name, code=error.code)
             return []
 
-    async def _repeat(self, measure: Callable[[], Awaitable[None]], *, every: timedelta) -> None:
-        while True:
-            try:
-                await measure()
-            except Exception as error:
-                if not (isinstance(error, SuiteError) or is_database_away(error)):
-                    raise
-                log.warning("measuring_postponed", reason=f"{type(error).__name__}: {error}")
-            await self._clock.sleep(every)
+    async def _every(self, pause: timedelta, measure: Callable[[], Awaitable[None]]) -> None:
+        async def work() -> timedelta:
+            await measure()
+            return pause
+
+        await go_round(work, clock=self._clock, task="measure", after_failure=pause)
 
 
 class UsageReporter:
@@ -135,15 +132,7 @@ class UsageReporter:
 
     async def run(self) -> None:
         """Send until cancelled. A database that is away is waited for."""
-        while True:
-            try:
-                pause = await self.send()
-            except Exception as error:
-                if not is_database_away(error):
-                    raise
-                log.warning("usage_report_postponed", reason=type(error).__name__)
-                pause = LOOK_EVERY
-            await self._clock.sleep(pause)
+        await go_round(self.send, clock=self._clock, task="report_usage", after_failure=LOOK_EVERY)
 
     async def send(self) -> timedelta:
         """Send one batch, if there is one; how long to wait before the next."""

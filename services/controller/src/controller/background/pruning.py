@@ -8,10 +8,11 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from controller.background.rounds import go_round
 from controller.repositories.audit import AuditRepository
 from controller.repositories.idempotency import prune_answers
 from shared.clock import Clock
-from shared.db import Database, is_database_away
+from shared.db import Database
 from shared.logging import get_logger
 
 EVERY: Final = timedelta(hours=1)
@@ -35,25 +36,19 @@ class Pruner:
     async def run(self) -> None:
         """Work until cancelled. A database that is away is waited for."""
         await self._clock.sleep(FIRST)  # a start has better things to do
-        while True:
-            try:
-                await self.prune()
-            except Exception as error:
-                if not is_database_away(error):
-                    raise
-                log.warning("pruning_postponed", reason=type(error).__name__)
-            await self._clock.sleep(EVERY)
+        await go_round(self.prune, clock=self._clock, task="prune", after_failure=EVERY)
 
-    async def prune(self) -> None:
-        """Forget what is due, unless another process is doing so."""
+    async def prune(self) -> timedelta:
+        """Forget what is due, unless another process is doing so; how long to wait before the next look."""
         async with self._database.try_lock(_LOCK) as mine:
             if not mine:
-                return
+                return EVERY
             now = self._clock.now()
             entries = await self._forget(_forget_entries, now - self._audit_retention)
             answers = await self._forget(_forget_answers, now - self._idempotency_retention)
         if entries or answers:
             log.info("pruned", audit_entries=entries, answers=answers)
+        return EVERY
 
     async def _forget(self, forget: Callable[[AsyncSession, datetime], Awaitable[int]], older_than: datetime) -> int:
         """In transactions of a bounded size; how many there were."""

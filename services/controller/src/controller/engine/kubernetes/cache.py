@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
@@ -152,11 +153,9 @@ class Cache:
     async def _discover(self) -> None:
         """Look now and then for kinds that were not there before."""
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_DISCOVERY_SECONDS):
                     await self._look_again.wait()
-            except TimeoutError:
-                pass
             self._look_again.clear()
             if set(WATCHED) <= self._client.served.kinds():
                 continue

@@ -6,12 +6,12 @@ Codes are those of the local engine where it knows the same; messages of the clu
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.domain.spec import Failure
+from controller.engine.exits import crash_hint
 
 _MOST_CHARACTERS: Final = 1000
 # `_<namespace>(<uid>)` behind the name of a pod says nothing to people.
@@ -51,26 +51,6 @@ class Finding:
         """It as the engine port tells it; `log` holds the last lines of `log_source`."""
         hint = crash_hint(log, self.exit_code) if self.code == "process-crashed" else self.hint
         return Failure(self.code, ptype, self.message, tuple(log), hint)
-
-
-def describe_exit(exit_code: int) -> str:
-    """`exit code 3`, or the name of the signal."""
-    try:
-        return f"signal {signal.Signals(exit_code - 128).name}"
-    except ValueError:
-        return f"exit code {exit_code}"
-
-
-def crash_hint(log: Sequence[str], exit_code: int | None) -> str:
-    """What to do about a process that ended with that code."""
-    text = "\n".join(log)
-    if "Address already in use" in text or "EADDRINUSE" in text:
-        return "The address is taken: listen on the port in the environment variable PORT, not on a fixed one."
-    if "ModuleNotFoundError" in text or "Cannot find module" in text:
-        return "A package is missing: add it to requirements.txt or package.json and push again."
-    if exit_code == 128 + signal.SIGKILL:
-        return "Something killed it; often that is the system, short of memory. See `drycc limits`."
-    return "The lines above are the last of its output. Try the command with `drycc run`."
 
 
 def own_words(text: object) -> str:

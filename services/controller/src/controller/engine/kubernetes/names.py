@@ -25,6 +25,8 @@ FINGERPRINT: Final = "workflow.drycc.cc/fingerprint"
 """Annotation of a Deployment, a Job and their pods: the fingerprint of the ProcessSpec."""
 MANIFEST: Final = "workflow.drycc.cc/manifest"
 """Annotation of every object that is applied: hash of what was rendered, so that a field we stop sending is noticed."""
+ENDED_FOR: Final = "workflow.drycc.cc/ended-for"
+"""Annotation of a Job that we end before its time: the reason code of its outcome, `stopped` for instance."""
 CHANGE_CAUSE: Final = "kubernetes.io/change-cause"
 
 CERTIFICATE: Final = "workflow.drycc.cc/certificate"

@@ -33,9 +33,6 @@ from controller.engine.kubernetes.observe_pods import exit_code_of, phase_of, re
 from controller.engine.kubernetes.reasons import of_refused_pod
 from controller.engine.kubernetes.reasons_pod import of_pod
 
-ENDED_FOR: Final = "workflow.drycc.cc/ended-for"
-"""Annotation of a Job that we end before its time: the reason code of its outcome, `stopped` for instance."""
-
 _LATE: Final = "deadline-exceeded"
 _STARTING: Final = ("initializing", "creating", "starting")
 
@@ -121,7 +118,7 @@ def _phase(job: Manifest, pod: Manifest | None) -> JobPhase:
 
 def _outcome(job: Manifest, pod: Manifest | None, events: Events, now: datetime) -> Finding:
     """Why it did not end well."""
-    ours = note(job, ENDED_FOR)
+    ours = note(job, names.ENDED_FOR)
     if ours:
         return Finding(ours, "it was ended before its time")
     failed = condition(job, "Failed") or condition(job, "FailureTarget")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from controller.engine.exits import describe_exit
 from controller.engine.kubernetes.facts import (
     Container,
     Events,
@@ -33,7 +34,6 @@ from controller.engine.kubernetes.findings import (
     VOLUME_HINT,
     Finding,
     LogSource,
-    describe_exit,
     own_words,
 )
 from controller.engine.kubernetes.kinds import Manifest

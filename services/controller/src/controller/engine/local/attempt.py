@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from controller.domain.spec import Failure, ProcessSpec
+from controller.engine.exits import describe_exit
 from controller.engine.local import diagnose, probes
 from controller.engine.local.beside import run_beside
 from controller.engine.local.census import Listeners
@@ -227,6 +228,6 @@ class Attempt:
 def _why(child: Child, ended: asyncio.Task[int], dying: asyncio.Task[probes.Verdict] | None) -> str:
     if ended.done():
         memory = " (out of memory)" if child.limit.ran_out(()) else ""
-        return f"ended with {diagnose.describe_exit(ended.result())}{memory}"
+        return f"ended with {describe_exit(ended.result())}{memory}"
     reason = dying.result().reason if dying is not None and dying.done() else ""
     return f"failed its liveness check ({reason})"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from datetime import timedelta
 
 from controller.domain.spec import Failure
+from controller.engine.exits import crash_hint, describe_exit
 from controller.engine.local.launch import LaunchError
 from controller.engine.local.probes import Verdict
 
@@ -51,7 +51,7 @@ def of_exit(facts: Facts, exit_status: int) -> Failure:
         facts.ptype,
         f"the {facts.ptype} process ended with {describe_exit(exit_status)} before it was ready",
         facts.log,
-        _crash_hint(facts, exit_status),
+        crash_hint(facts.log, exit_status),
     )
 
 
@@ -78,26 +78,6 @@ def of_deadline(facts: Facts, deadline: timedelta, *, must_listen: bool, verdict
         facts.log,
         "See its output with `drycc apps logs`; a slow start needs a startup probe: `drycc healthchecks set`.",
     )
-
-
-def describe_exit(exit_status: int) -> str:
-    """`exit code 3`, or the name of the signal."""
-    number = -exit_status if exit_status < 0 else exit_status - 128
-    try:
-        return f"signal {signal.Signals(number).name}"
-    except ValueError:
-        return f"exit code {exit_status}"
-
-
-def _crash_hint(facts: Facts, exit_status: int) -> str:
-    if exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return "Something killed it; often that is the system, short of memory. See `drycc limits` and `free -m`."
-    text = "\n".join(facts.log)
-    if "Address already in use" in text or "EADDRINUSE" in text:
-        return "The address is taken: listen on the port in the environment variable PORT, not on a fixed one."
-    if "ModuleNotFoundError" in text or "Cannot find module" in text:
-        return "A package is missing: add it to requirements.txt or package.json and push again."
-    return "The lines above are the last of its output. Try the command with `drycc run`."
 
 
 def _not_found(facts: Facts, exit_status: int) -> Failure:
