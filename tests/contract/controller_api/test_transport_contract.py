@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from shared.logging import configure_logging
 from support.controller_api import Api, Person
+from support.logs import captured_log
 
 VERSIONS = {"DRYCC_API_VERSION": "2.3", "DRYCC_PLATFORM_VERSION": "2.3.0"}
 
@@ -75,13 +74,8 @@ async def test_unknown_paths_are_pages(ana: Person, path: str) -> None:
 @pytest.fixture
 def log_output() -> Iterator[io.StringIO]:
     """What is logged meanwhile."""
-    output = io.StringIO()
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    configure_logging(service="controller", level="INFO", fmt="json", stream=output)
-    yield output
-    root.handlers[:] = before
-    root.setLevel(level)
+    with captured_log("controller") as output:
+        yield output
 
 
 @pytest.mark.parametrize(

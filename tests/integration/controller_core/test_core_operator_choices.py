@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +14,11 @@ from controller.services.builds import Builds
 from controller.services.releases import Releases
 from shared.db import Database
 from shared.errors import ConflictError
-from shared.logging import configure_logging
 from shared.testing.clock import FakeClock
 from support.controller_api import running_api
 from support.controller_core import Core, make_core
 from support.fixtures import MakeDatabase
+from support.logs import captured_log
 
 PROCFILE = {"web": "python web.py", "worker": "python worker.py"}
 MISSING = (
@@ -125,13 +124,8 @@ async def test_tags_and_quota_reach_the_engine(core_database: Database, core: Co
 @pytest.fixture
 def log_output() -> Iterator[io.StringIO]:
     """What is logged meanwhile."""
-    output = io.StringIO()
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    configure_logging(service="controller", level="INFO", fmt="json", stream=output)
-    yield output
-    root.handlers[:] = before
-    root.setLevel(level)
+    with captured_log("controller") as output:
+        yield output
 
 
 async def test_what_the_engine_cannot_do_is_told_at_start(make_database: MakeDatabase, log_output: io.StringIO) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -22,8 +21,8 @@ from hooks.schema import deliveries, inbox, metadata
 from hooks.services.deliveries import DeliveryService
 from integration.hooks.actors import Receiver, Start, as_time_goes
 from shared.db import Database
-from shared.logging import configure_logging
 from support import FakeClock, eventually
+from support.logs import captured_log
 
 FACTS = ReleaseFacts(app="shop", version=4, summary="mina deployed 35b3726", sha="35b3726", user="mina")
 LEASE = timedelta(seconds=45)
@@ -40,13 +39,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def log_output() -> Iterator[io.StringIO]:
     """Everything that is logged, down to DEBUG, of every library."""
-    output = io.StringIO()
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    configure_logging(service="hooks", level="DEBUG", fmt="json", stream=output)
-    yield output
-    root.handlers[:] = before
-    root.setLevel(level)
+    with captured_log("hooks", level="DEBUG") as output:
+        yield output
 
 
 async def _schedule(

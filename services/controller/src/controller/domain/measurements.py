@@ -14,6 +14,7 @@ from typing import Any, Final, TypedDict
 from uuid import UUID
 
 from controller.domain.metrics import Traffic
+from controller.domain.pauses import doubled
 from controller.domain.spec_network import Address
 
 DAILY_AT: Final = timedelta(hours=1)
@@ -124,12 +125,12 @@ def hour_of(now: datetime) -> datetime:
 
 def pause_after_failure(failures: int) -> timedelta:
     """The longest pause after so many posts in a row (1 or more) that brought nothing: 1 s, doubled up to 5 minutes."""
-    return _doubled(_FIRST_PAUSE, failures, _LONGEST_PAUSE)
+    return doubled(_FIRST_PAUSE, failures, _LONGEST_PAUSE)
 
 
 def pause_after_refusal(attempts: int) -> timedelta:
     """When a record that was refused by itself so many times (1 or more) is tried again: 1 h, doubled up to a day."""
-    return _doubled(_FIRST_REFUSED_PAUSE, attempts, _LONGEST_REFUSED_PAUSE)
+    return doubled(_FIRST_REFUSED_PAUSE, attempts, _LONGEST_REFUSED_PAUSE)
 
 
 def _fact(app: Metered, kind: str, name: str, usage: int, unit: str, /, **kwargs: Any) -> Fact:
@@ -146,7 +147,3 @@ def _kind(address: str) -> str | None:
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
     return moment - timedelta(seconds=moment.timestamp() % step.total_seconds())
-
-
-def _doubled(first: timedelta, times: int, longest: timedelta) -> timedelta:
-    return min(longest, first * (1 << min(times - 1, 20)))

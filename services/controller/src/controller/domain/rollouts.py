@@ -9,6 +9,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from controller.domain.names import WEB
+from controller.domain.pauses import doubled
 from controller.domain.plans import Catalog
 from controller.domain.releases import Landing, ProcessTarget, ReleaseBundle, Rollout
 from controller.domain.render import is_changed
@@ -163,7 +164,7 @@ def rollback_targets(
 
 def pause_before_retry(attempt: int) -> timedelta:
     """How long after failure number `attempt` (1-based) of its own kind the reconciler looks again: 1 s to 60 s."""
-    return timedelta(seconds=min(60.0, 2.0 ** min(attempt - 1, 6)))
+    return doubled(timedelta(seconds=1), attempt, timedelta(minutes=1))
 
 
 def condition(
