@@ -8,7 +8,7 @@ ARGS ?=
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-cluster test-unit rabbitmq bench bench-api bench-standalone lock clean
+.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-cluster test-unit rabbitmq bench bench-api bench-engine bench-standalone lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench: bench-standalone bench-api ## All benchmarks
 
 bench-api: setup-dev ## Requests per second, latency, queries and memory of the controller's API (ARGS=--quick for a look)
 	@PYTHONPATH=tests $(BIN)/python -m bench.api $(ARGS)
+
+bench-engine: setup-dev ## Rollouts, drift, destruction and resync of apps on the cluster of KUBECONFIG (ARGS=--quick for a look)
+	@PYTHONPATH=tests $(BIN)/python -m bench.engine $(ARGS)
 
 bench-standalone: setup ## Start, stop, push, edge, idle and rolling restart figures of the platform on this machine
 	@$(BIN)/workflow check --figures $(ARGS)

@@ -1,4 +1,7 @@
-"""What tests on a real cluster share. Without KUBECONFIG they are skipped."""
+"""What tests on a real cluster share. Without KUBECONFIG they are skipped.
+
+The engine has exactly the rights that `rbac` gives it; kubectl has those of the tests, who may do everything.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from support.cluster_rights import Rights, granted_rights
 from support.cluster_world import World, running_world
 from support.kubectl import Kubectl
 
@@ -20,14 +24,22 @@ def kubectl() -> Kubectl:
     return Kubectl()
 
 
+@pytest.fixture(scope="session")
+def rights(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rights]:
+    """The accounts of the platform, with what they may do; `rights.config` goes with their kubeconfigs."""
+    with granted_rights(kubectl, tmp_path_factory.mktemp("rights")) as granted:
+        yield granted
+
+
 @pytest.fixture
-def make_namespace(kubectl: Kubectl) -> Iterator[Callable[[], str]]:
-    """Makes namespaces that are gone after the test."""
+def make_namespace(kubectl: Kubectl, rights: Rights) -> Iterator[Callable[[], str]]:
+    """Makes namespaces, in which the engine has the rights that it has in those of apps; gone after the test."""
     made: list[str] = []
 
     def make() -> str:
         made.append(f"test-{uuid4().hex[:12]}")
         kubectl("create", "namespace", made[-1])
+        kubectl.apply(rights.bindings(made[-1]))
         return made[-1]
 
     yield make
@@ -36,15 +48,21 @@ def make_namespace(kubectl: Kubectl) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def kubeconfig(kubectl: Kubectl) -> Path:
-    """The file that says which cluster and who we are."""
+def kubeconfig(rights: Rights) -> Path:
+    """The file that says which cluster, and that we are a process of the platform that does everything."""
+    return rights.kubeconfig(rights.whole)
+
+
+@pytest.fixture
+def all_rights(kubectl: Kubectl) -> Path:
+    """The file that says which cluster, and that we may do everything there."""
     return Path(os.environ["KUBECONFIG"])
 
 
 @pytest_asyncio.fixture
-async def world(kubeconfig: Path) -> AsyncIterator[World]:
+async def world(kubeconfig: Path, rights: Rights) -> AsyncIterator[World]:
     """The engine's connection to the cluster, with a cache that knows everything."""
-    async with running_world(kubeconfig) as running:
+    async with running_world(kubeconfig, rights=rights) as running:
         yield running
 
 

@@ -30,6 +30,7 @@ from controller.engine.kubernetes.manifests import render
 from controller.engine.kubernetes.removal import remove
 from controller.engine.port import StillThereError
 from shared.testing.wait import eventually
+from support.cluster_rights import BINDINGS, Rights
 from support.cluster_world import World, deployment, namespace, running_world, secret, service
 from support.kubectl import Kubectl
 from support.kubernetes_specs import CAREFUL, RICH
@@ -52,7 +53,7 @@ async def applied(world: World, app: str) -> AsyncIterator[list[Manifest]]:
     """The same app, applied and settled."""
     manifests = whole(app)
     done, _, _ = await world.apply(app, manifests)
-    assert done == Applied(written=4)
+    assert done == Applied(written=4 + BINDINGS)
     await eventually(lambda: world.cache.synced(app))
     yield manifests
 
@@ -64,26 +65,26 @@ def live(kubectl: Kubectl, kind: str, name: str, app: str) -> Any:
 async def test_an_app_is_made_and_then_left_alone(world: World, app: str, kubectl: Kubectl) -> None:
     manifests = whole(app)
     done, _, _ = await world.apply(app, manifests)
-    assert done == Applied(written=4)
+    assert done == Applied(written=4 + BINDINGS)
     for _ in range(3):
-        assert await world.apply(app, manifests) == (Applied(skipped=4), 0, 0)
+        assert await world.apply(app, manifests) == (Applied(skipped=4 + BINDINGS), 0, 0)
     labels = live(kubectl, "deployment", f"{app}-web", app)["metadata"]["labels"]
     assert labels == names.labels(app, "web")
 
 
 async def test_another_process_finds_nothing_to_write(
-    world: World, app: str, applied: list[Manifest], kubeconfig: Path
+    world: World, app: str, applied: list[Manifest], kubeconfig: Path, rights: Rights
 ) -> None:
-    async with running_world(kubeconfig) as other:
-        assert await other.apply(app, applied) == (Applied(skipped=4), 0, 0)
+    async with running_world(kubeconfig, rights=rights) as other:
+        assert await other.apply(app, applied) == (Applied(skipped=4 + BINDINGS), 0, 0)
 
 
 async def test_everything_that_is_rendered_is_admitted_once_and_never_written_again(
-    world: World, make_app: Callable[[], str], kubeconfig: Path
+    world: World, make_app: Callable[[], str], kubeconfig: Path, rights: Rights
 ) -> None:
     """The whole of what the renderers make, with whatever defaults the API server has for it."""
     app = make_app()
-    text = json.dumps(render(RICH, CAREFUL)).replace(RICH.app, app)
+    text = json.dumps(render(RICH, rights.config(CAREFUL))).replace(RICH.app, app)
     manifests = json.loads(text)
     quota_free = [one for one in manifests if one["kind"] != "ResourceQuota"]
     done, _, _ = await world.apply(app, quota_free)
@@ -92,7 +93,7 @@ async def test_everything_that_is_rendered_is_admitted_once_and_never_written_ag
     assert done.written == len(quota_free)
     assert await world.apply(app, quota_free) == (Applied(skipped=len(quota_free)), 0, 0)
     await eventually(lambda: world.cache.synced(app))
-    async with running_world(kubeconfig) as other:
+    async with running_world(kubeconfig, rights=rights) as other:
         assert await other.apply(app, quota_free) == (Applied(skipped=len(quota_free)), 0, 0)
     await remove_volumes(world, app)
 
@@ -199,7 +200,7 @@ async def test_weakness_19_what_others_add_is_left_alone(
     await eventually(
         lambda: "sidecar.example.com/status" in json.dumps(world.cache.objects(DEPLOYMENT, app)[0]["metadata"])
     )
-    assert await world.apply(app, applied) == (Applied(skipped=4), 0, 0)
+    assert await world.apply(app, applied) == (Applied(skipped=4 + BINDINGS), 0, 0)
     changed = copy.deepcopy(applied)
     changed[3]["spec"]["template"]["spec"]["containers"][0]["command"] = ["sleep", "2000"]
     assert (await world.apply(app, changed))[0].written == 1
@@ -217,7 +218,7 @@ async def test_weakness_20_replicas_of_an_autoscaler_stay(
     assert (await world.apply(app, scaled))[0].written == 1
     handed_over = [*applied[:3], deployment(app, env={"A": "env-1"}, replicas=None)]
     done, _, writes = await world.apply(app, handed_over)
-    assert (done, writes) == (Applied(written=1, skipped=3), 2)
+    assert (done, writes) == (Applied(written=1, skipped=3 + BINDINGS), 2)
 
     def replicas() -> int:
         return int(live(kubectl, "deployment", f"{app}-web", app)["spec"]["replicas"])
@@ -261,7 +262,7 @@ async def test_objects_that_are_not_rendered_any_more_go(world: World, app: str,
         await asyncio.to_thread(kubectl, "create", "-f", "-", stdin=json.dumps(other))
     await eventually(lambda: len(world.cache.entries(SERVICE, app)) == 3)
     done, _, writes = await world.apply(app, whole(app))
-    assert (done, writes) == (Applied(skipped=4, deleted=1), 1)
+    assert (done, writes) == (Applied(skipped=4 + BINDINGS, deleted=1), 1)
     left = {one["metadata"]["name"] for one in kubectl.get("services", "-n", app)["items"]}
     assert len(left) == 4
     assert f"{app}-worker" not in left
@@ -286,7 +287,7 @@ async def test_weakness_14_a_secret_stays_while_something_refers_to_it(
     await eventually(lambda: len(world.cache.entries(SECRET, app)) == 3 and world.cache.entries(JOB, app))
     changed = [applied[0], secret(app, "env-2", A=TWO), applied[2], deployment(app, env={"A": "env-2"})]
     done, _, _ = await world.apply(app, changed)
-    assert done == Applied(written=2, skipped=2, deleted=1)
+    assert done == Applied(written=2, skipped=2 + BINDINGS, deleted=1)
     await eventually(lambda: len(world.cache.entries(REPLICA_SET, app)) == 2)
     assert (await world.apply(app, changed))[0].deleted == 0
     left = {one["metadata"]["name"] for one in kubectl.get("secrets", "-n", app)["items"]}
@@ -316,8 +317,8 @@ async def test_a_secret_that_was_just_made_or_is_somebody_elses_work_stays(
         await world.client.apply(one)
         await world.seen(SECRET, app, one["metadata"]["name"])
     careful = Applier(world.client, world.cache)
-    assert await careful.apply(app, applied) == Applied(skipped=4)
-    assert (await world.apply(app, applied))[0] == Applied(skipped=4, deleted=1)
+    assert await careful.apply(app, world.with_rights(app, applied)) == Applied(skipped=4 + BINDINGS)
+    assert (await world.apply(app, applied))[0] == Applied(skipped=4 + BINDINGS, deleted=1)
     await eventually(lambda: set(world.cache.entries(SECRET, app)) == {"auto-tls", "owned", "env-1"})
 
 
@@ -331,7 +332,7 @@ async def test_kinds_that_the_cluster_lacks_are_told_and_the_rest_is_applied(wor
         "spec": {},
     }
     done, _, _ = await world.apply(app, [*whole(app), missing])
-    assert done.written == 4
+    assert done.written == 4 + BINDINGS
     assert [(error.kind, error.code) for error in done.errors] == [("ListenerSet", "cluster-not-found")]
     assert "This cluster has no ListenerSet (gateway.networking.k8s.io)" in done.errors[0].message
     assert "the Gateway API must be installed in it first" in done.errors[0].message
@@ -347,7 +348,7 @@ async def test_what_is_refused_is_told_in_the_servers_words_and_the_rest_is_appl
 ) -> None:
     manifests = [*whole(app)[:2], service(app, app, port=70000), service(app, "other"), deployment(app)]
     done, _, _ = await world.apply(app, manifests)
-    assert (done.written, len(done.errors)) == (4, 1)
+    assert (done.written, len(done.errors)) == (4 + BINDINGS, 1)
     error = done.errors[0]
     assert (error.kind, error.name, error.code) == ("Service", app, "cluster-invalid")
     assert "must be between 1 and 65535" in error.message
@@ -375,7 +376,7 @@ async def test_a_quota_that_is_used_up_is_told(world: World, app: str) -> None:
     }
     await world.apply(app, [namespace(app), quota])
     done, _, _ = await world.apply(app, [namespace(app), quota, service(app, "a"), service(app, "b")])
-    assert (done.written, done.skipped) == (1, 2)
+    assert (done.written, done.skipped) == (1, 2 + BINDINGS)
     assert done.errors[0].code == "cluster-denied"
     assert "exceeded quota: quota" in done.errors[0].message
 
@@ -483,7 +484,7 @@ async def test_weakness_45_an_app_is_gone_when_its_removal_returns(world: World,
             kubectl("get", kind, name)
     await remove(world.client, world.cache, app)
     done, _, _ = await world.apply(app, whole(app))
-    assert done == Applied(written=4)
+    assert done == Applied(written=4 + BINDINGS)
 
 
 async def test_values_that_somebody_else_insists_on_are_not_fought_over(

@@ -13,6 +13,7 @@ from pathlib import Path
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, NAMESPACE, POD, REPLICA_SET, SECRET, SERVICE
 from shared.testing.wait import eventually
+from support.cluster_rights import Rights
 from support.cluster_world import World, deployment, namespace, running_world, secret, service
 from support.faulty_api_server import write_kubeconfig
 from support.kubectl import Kubectl
@@ -22,7 +23,9 @@ A = base64.b64encode(b"hunter2").decode()
 
 async def test_what_is_ours_is_known_by_app(world: World, app: str, kubectl: Kubectl) -> None:
     told = world.cache.watch()
-    await asyncio.to_thread(kubectl.apply, [namespace(app), service(app, app), deployment(app, replicas=1)])
+    await asyncio.to_thread(
+        kubectl.apply, world.with_rights(app, [namespace(app), service(app, app), deployment(app, replicas=1)])
+    )
     async with asyncio.timeout(10):
         while await anext(told) != app:
             pass
@@ -47,7 +50,7 @@ def _pod(world: World, app: str) -> str:
 async def test_foreign_objects_are_not_known(world: World, app: str, kubectl: Kubectl) -> None:
     foreign = service(app, "foreign")
     foreign["metadata"]["labels"] = {"app": app, "heritage": "drycc"}
-    await asyncio.to_thread(kubectl.apply, [namespace(app), foreign, service(app, "ours")])
+    await asyncio.to_thread(kubectl.apply, world.with_rights(app, [namespace(app), foreign, service(app, "ours")]))
     await world.seen(SERVICE, app, "ours")
     assert list(world.cache.entries(SERVICE, app)) == ["ours"]
     await asyncio.to_thread(kubectl, "label", "service", "ours", "-n", app, "heritage-")
@@ -55,7 +58,7 @@ async def test_foreign_objects_are_not_known(world: World, app: str, kubectl: Ku
 
 
 async def test_weakness_50_of_secrets_no_value_is_known(world: World, app: str, kubectl: Kubectl) -> None:
-    await asyncio.to_thread(kubectl.apply, [namespace(app), secret(app, "s", A=A)])
+    await asyncio.to_thread(kubectl.apply, world.with_rights(app, [namespace(app), secret(app, "s", A=A)]))
     seen = await world.seen(SECRET, app, "s")
     assert A not in json.dumps(seen)
     assert "hunter2" not in json.dumps(seen)
@@ -63,7 +66,9 @@ async def test_weakness_50_of_secrets_no_value_is_known(world: World, app: str, 
 
 
 async def test_an_app_that_goes_is_forgotten(world: World, app: str, kubectl: Kubectl) -> None:
-    await asyncio.to_thread(kubectl.apply, [namespace(app), secret(app, "s", A=A), service(app, app)])
+    await asyncio.to_thread(
+        kubectl.apply, world.with_rights(app, [namespace(app), secret(app, "s", A=A), service(app, app)])
+    )
     await world.seen(SECRET, app, "s")
     await asyncio.to_thread(kubectl, "delete", "namespace", app)
     await eventually(lambda: app not in world.cache.apps(), timeout=30)
@@ -126,16 +131,16 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def test_cut_connections_lose_nothing(
-    make_app: Callable[[], str], kubectl: Kubectl, kubeconfig: Path, tmp_path: Path
+    make_app: Callable[[], str], kubectl: Kubectl, kubeconfig: Path, rights: Rights, tmp_path: Path
 ) -> None:
     app = make_app()
-    view = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+    view = json.loads(await asyncio.to_thread(kubeconfig.read_text))
     cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
     host, _, port = cluster["server"].removeprefix("https://").partition(":")
     async with Proxy(host, int(port or 443)).running() as proxy:
         through = {**cluster, "tls-server-name": host, "server": f"https://127.0.0.1:{proxy.listening_on}"}
         path = write_kubeconfig(tmp_path / "kubeconfig", through["server"], cluster=through, **user)
-        async with running_world(path) as world:
+        async with running_world(path, rights=rights) as world:
             await world.apply(app, [namespace(app), service(app, "first")])
             await world.seen(SERVICE, app, "first")
             watches = world.client.calls.watches

@@ -32,8 +32,9 @@ A = base64.b64encode(b"value").decode()
 
 
 @pytest_asyncio.fixture
-async def client(kubeconfig: Path) -> AsyncIterator[Client]:
-    opened = Client(Kubeconfig(kubeconfig))
+async def client(all_rights: Path) -> AsyncIterator[Client]:
+    """One that may do everything: this is about what the API server answers."""
+    opened = Client(Kubeconfig(all_rights))
     await opened.open()
     yield opened
     await opened.close()
@@ -130,17 +131,15 @@ async def test_a_version_that_is_forgotten_is_told(client: Client) -> None:
             await anext(events)
 
 
-async def test_rights_that_we_lack_are_told(
-    client: Client, place: str, kubectl: Kubectl, kubeconfig: Path, tmp_path: Path
-) -> None:
-    async with as_service_account(kubectl, kubeconfig, place, tmp_path) as nobody:
+async def test_rights_that_we_lack_are_told(place: str, kubectl: Kubectl, tmp_path: Path) -> None:
+    async with as_service_account(kubectl, place, tmp_path) as nobody:
         with pytest.raises(ClusterForbiddenError, match='cannot list resource "secrets"'):
             await nobody.list(SECRET)
         with pytest.raises(ClusterForbiddenError, match='cannot patch resource "services"'):
             await nobody.apply(service(place, "shop"))
 
 
-def as_service_account(kubectl: Kubectl, kubeconfig: Path, place: str, directory: Path) -> Any:
+def as_service_account(kubectl: Kubectl, place: str, directory: Path) -> Any:
     return aclosing_client(Client(Kubeconfig(account_config(kubectl, place, directory))))
 
 
@@ -167,7 +166,7 @@ class aclosing_client:  # noqa: N801 - named as contextlib's
 
 
 async def test_weakness_39_a_token_that_is_not_taken_any_more_is_read_again(
-    place: str, kubectl: Kubectl, kubeconfig: Path, tmp_path: Path
+    place: str, kubectl: Kubectl, tmp_path: Path
 ) -> None:
     path = account_config(kubectl, place, tmp_path)
     good = (tmp_path / "token").read_text()

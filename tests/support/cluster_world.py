@@ -14,25 +14,33 @@ from controller.engine.kubernetes import names
 from controller.engine.kubernetes.apply import Applied, Applier
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.kinds import Kind, Manifest
+from controller.engine.kubernetes.kinds import NAMESPACE, ROLE_BINDING, Kind, Manifest, kind_of
 from controller.engine.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
+from support.cluster_rights import Rights
 
 SYNC_SECONDS = 30.0
 
 
 @dataclass
 class World:
-    """A client, its cache and an applier."""
+    """A client, its cache and an applier. `rights` are what it has to give itself in each app."""
 
     client: Client
     cache: Cache
     applier: Applier
+    rights: Rights
+
+    def with_rights(self, app: str, manifests: Sequence[Manifest]) -> list[Manifest]:
+        """The manifests with the RoleBindings of the app behind its namespace, unless they are there."""
+        if any(kind_of(one) is ROLE_BINDING for one in manifests) or kind_of(manifests[0]) is not NAMESPACE:
+            return list(manifests)
+        return [manifests[0], *self.rights.bindings(app), *manifests[1:]]
 
     async def apply(self, app: str, manifests: Sequence[Manifest]) -> tuple[Applied, int, int]:
-        """What was done, and how many reads and writes it took."""
+        """What was done, RoleBindings included, and how many reads and writes it took."""
         reads, writes = self.client.calls.reads, self.client.calls.writes
-        applied = await self.applier.apply(app, manifests)
+        applied = await self.applier.apply(app, self.with_rights(app, manifests))
         return applied, self.client.calls.reads - reads, self.client.calls.writes - writes
 
     async def seen(self, kind: Kind, app: str, name: str) -> Mapping[str, Any]:
@@ -44,7 +52,9 @@ class World:
 
 
 @asynccontextmanager
-async def running_world(kubeconfig: Path, *, secret_grace: timedelta = timedelta(0)) -> AsyncIterator[World]:
+async def running_world(
+    kubeconfig: Path, *, rights: Rights, secret_grace: timedelta = timedelta(0)
+) -> AsyncIterator[World]:
     """One that has read everything."""
     client = Client(Kubeconfig(kubeconfig))
     await client.open()
@@ -52,7 +62,7 @@ async def running_world(kubeconfig: Path, *, secret_grace: timedelta = timedelta
     try:
         await cache.start()
         assert await cache.wait_synced(seconds=SYNC_SECONDS)
-        yield World(client, cache, Applier(client, cache, secret_grace=secret_grace))
+        yield World(client, cache, Applier(client, cache, secret_grace=secret_grace), rights)
     finally:
         await cache.close()
         await client.close()

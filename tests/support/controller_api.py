@@ -1,20 +1,21 @@
-"""A controller with its API: real tables, the memory engine, its worker running, and people who hold tokens."""
+"""A controller with its API: real tables, an engine, its worker running, and people who hold tokens."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Generic, get_args, overload
 
 import httpx
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
+from typing_extensions import TypeVar
 
 from controller.context import Context
 from controller.domain.accounts import Account, Profile
 from controller.engine.memory import MemoryEngine
-from controller.engine.port import Feature
+from controller.engine.port import Engine, Feature
 from controller.main import create_app
 from controller.services.accounts import Accounts
 from controller.settings import Settings
@@ -28,6 +29,7 @@ PUBLIC_URL = "http://drycc.test"
 ISSUER = "http://passport.test/oauth"
 ALL_FEATURES: frozenset[Feature] = frozenset(get_args(Feature))
 PROCFILE = {"web": "python web.py", "worker": "python worker.py"}
+EngineT = TypeVar("EngineT", bound=Engine, default=MemoryEngine)
 
 
 @dataclass
@@ -45,11 +47,11 @@ class Person:
 
 
 @dataclass
-class Api:
+class Api(Generic[EngineT]):
     """The running controller and shortcuts to what tests need first."""
 
     app: FastAPI
-    engine: MemoryEngine
+    engine: EngineT
     bus: InProcessBus
     settings: Settings
     address: ServerAddress | None = None
@@ -142,23 +144,49 @@ def settings_for(database_url: str, **overrides: Any) -> Settings:
     return Settings(**(facts | overrides))
 
 
+@overload
+def running_api(
+    database_url: str,
+    *,
+    served: bool = ...,
+    clock: Clock | None = ...,
+    bus: InProcessBus | None = ...,
+    features: frozenset[Feature] = ...,
+    **overrides: Any,
+) -> AbstractAsyncContextManager[Api]: ...
+@overload
+def running_api(
+    database_url: str,
+    *,
+    engine: EngineT,
+    served: bool = ...,
+    clock: Clock | None = ...,
+    bus: InProcessBus | None = ...,
+    **overrides: Any,
+) -> AbstractAsyncContextManager[Api[EngineT]]: ...
 @asynccontextmanager
 async def running_api(
     database_url: str,
     *,
+    engine: Engine | None = None,
     served: bool = False,
     clock: Clock | None = None,
     bus: InProcessBus | None = None,
     features: frozenset[Feature] = ALL_FEATURES,
     **overrides: Any,
-) -> AsyncIterator[Api]:
-    """A controller in this process, with its lifespan; `served` on a port of this machine as well."""
+) -> AsyncIterator[Api[Any]]:
+    """A controller in this process, with its lifespan; `served` on a port of this machine as well.
+
+    It runs the memory engine with these `features`, unless it is given an `engine`, which the caller starts and closes.
+    """
     settings = settings_for(database_url, bind_port=0, **overrides)
-    bus, engine = bus or InProcessBus(), MemoryEngine(features=features)
-    app = create_app(settings, bus=bus, engine=engine, clock=clock)
     async with AsyncExitStack() as stack:
+        bus = bus or InProcessBus()
         stack.push_async_callback(bus.close)
-        stack.push_async_callback(engine.close)
+        if engine is None:
+            engine = MemoryEngine(features=features)
+            stack.push_async_callback(engine.close)
+        app = create_app(settings, bus=bus, engine=engine, clock=clock)
         address = None
         if served:
             address = await stack.enter_async_context(serving(app, settings))

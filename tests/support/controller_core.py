@@ -1,16 +1,17 @@
-"""A controller's core without its API: real tables, the memory engine, a reconciler that works when asked to."""
+"""A controller's core without its API: real tables, an engine, a reconciler that works when asked to."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 from uuid import UUID
 
 from cryptography.fernet import Fernet
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from typing_extensions import TypeVar
 
 from controller.background.reconcile import Reconciler
 from controller.domain.apps import App, Person
@@ -18,6 +19,7 @@ from controller.domain.builds import check_build
 from controller.domain.policy import Policy
 from controller.domain.releases import Release
 from controller.engine.memory import MemoryEngine
+from controller.engine.port import Engine
 from controller.repositories.cipher import Cipher
 from controller.schema.accounts import UserRow
 from controller.schema.base import INBOX, OUTBOX
@@ -39,14 +41,15 @@ POLICY = Policy(
 )
 ANA = Person(7, "ana")
 BO = Person(8, "bo")
+EngineT = TypeVar("EngineT", bound=Engine, default=MemoryEngine)
 
 
 @dataclass
-class Core:
+class Core(Generic[EngineT]):
     """The parts, and the moves that most tests make."""
 
     database: Database
-    engine: MemoryEngine
+    engine: EngineT
     clock: Clock
     cipher: Cipher
     policy: Policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -9,7 +10,7 @@ from controller.domain.plans import Catalog, LimitPlan, LimitSpec
 from controller.domain.spec import AppSpec, Autoscale, JobSpec, Probe, ProcessSpec
 from controller.domain.spec_network import NetworkSpec, ServicePort, ServiceSpec
 from controller.domain.spec_storage import Mount, VolumeSpec
-from controller.engine.kubernetes.config import KubernetesConfig, RegistryCredentials
+from controller.engine.kubernetes.config import Account, KubernetesConfig, RegistryCredentials
 
 APP: Final = "tidepool"
 IMAGE: Final = "quay.io/ann/tidepool:2.4.0"
@@ -62,6 +63,11 @@ CAREFUL: Final = KubernetesConfig(
     namespace_labels={"team": "marine"},
 )
 """An operator who chose everything."""
+
+GUARDED: Final = replace(
+    CONFIG, worker_account=Account("drycc", "worker"), api_account=Account("drycc", "api"), role_prefix="wf"
+)
+"""An operator whose platform may do no more than it must."""
 
 MINIMAL: Final = AppSpec(
     APP, (ProcessSpec("web", 1, 2, IMAGE, "container", env={"PORT": "5000"}, port=5000, must_listen=True),)

@@ -38,7 +38,8 @@ What is wrong is told at start, all at once.
 Standalone sets what its services need by itself; the rest can be set for it as well.
 
 Some choices can be made per app besides, with `drycc config set`: `DRYCC_DEPLOY_TIMEOUT` (seconds that a rollout may
-take), `KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS`, and `PORT`, which the process is told to listen on. What an
+take), `KUBERNETES_POD_TERMINATION_GRACE_PERIOD_SECONDS`, and `PORT`, which the process is told to listen on; on
+Kubernetes also `DRYCC_DEPLOY_BATCHES`, `IMAGE_PULL_POLICY` and `KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT`. What an
 app says wins over the platform, and a process type's own variables over those of the app.
 """
 

@@ -13,7 +13,7 @@ import pytest
 from controller.domain.errors import InvalidFieldsError
 from controller.domain.spec import AppSpec, ProcessSpec
 from controller.engine.memory import MemoryEngine
-from controller.engine.port import NotSupportedError, StillThereError
+from controller.engine.port import EngineAwayError, NotSupportedError, StillThereError
 from controller.services.apps import Apps
 from controller.services.releases import Releases
 from shared.clock import SystemClock
@@ -257,3 +257,33 @@ async def _is(core: Core, version: int, wanted: str) -> bool:
 
 async def _all_deployed(core: Core, names: list[str]) -> bool:
     return len(await core.events("release.deployed")) == len(names)
+
+
+async def test_no_deadline_passes_while_the_engine_cannot_be_reached(core: Core, clock: FakeClock) -> None:
+    core = replace(core, engine=BrokenEngine(clock=clock))
+    assert isinstance(core.engine, BrokenEngine)
+    await core.app()
+    await core.build()
+    core.engine.error = EngineAwayError("the engine does not answer")
+    for _ in range(4):
+        clock.advance(timedelta(seconds=121))
+        with pytest.raises(EngineAwayError):
+            await core.reconcile()
+    assert await core.events("release.failed") == []
+    core.engine.error = None
+    await core.reconcile()
+    assert (await core.release(2)).state == "succeed"
+
+
+async def test_an_engine_that_cannot_be_reached_is_not_waited_for_for_ever(core: Core, clock: FakeClock) -> None:
+    core = replace(core, engine=BrokenEngine(clock=clock))
+    assert isinstance(core.engine, BrokenEngine)
+    await core.app()
+    await core.build()
+    core.engine.error = EngineAwayError("the engine does not answer")
+    clock.advance(timedelta(minutes=61))
+    with pytest.raises(EngineAwayError):
+        await core.reconcile()
+    [event] = await core.events("release.failed")
+    assert isinstance(event, ReleaseFailed)
+    assert event.code == "engine-away"

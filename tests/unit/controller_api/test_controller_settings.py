@@ -40,6 +40,18 @@ FORMER_NAMES: dict[str, tuple[str, str, Any]] = {
     "DRYCC_PROMETHEUS_URL": ("prometheus_url", "http://prom/base/", "http://prom/base"),
     "DRYCC_METRICS_EXPIRY": ("metrics_expiry", "5", timedelta(seconds=5)),
     "DRYCC_METRICS_INTERVAL": ("metrics_interval", "90s", "90s"),
+    "DRYCC_APP_GATEWAY_CLASS": ("gateway_class", "istio", "istio"),
+    "DRYCC_APP_STORAGE_CLASS": ("storage_class", "longhorn", "longhorn"),
+    "DRYCC_APP_DNS_POLICY": ("dns_policy", "Default", "Default"),
+    "DRYCC_DEPLOY_BATCHES": ("deploy_batches", "3", 3),
+    "IMAGE_PULL_POLICY": ("image_pull_policy", "Always", "Always"),
+    "KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT": ("revision_history_limit", "2", 2),
+    "DRYCC_REGISTRY_SECRET_PREFIX": ("pull_secret_prefix", "pull", "pull"),
+    "DRYCC_FILER_IMAGE": ("filer_image", "alpine:3", "alpine:3"),
+    "DRYCC_FILER_IMAGE_PULL_POLICY": ("filer_pull_policy", "Always", "Always"),
+    "DRYCC_FILER_DURATION": ("filer_duration", "60", timedelta(seconds=60)),
+    "DRYCC_FILER_WAITTIME": ("filer_idle", "30", timedelta(seconds=30)),
+    "WORKFLOW_NAMESPACE": ("platform_namespace", "paas", "paas"),
 }
 
 
@@ -155,3 +167,20 @@ def test_a_metrics_file_that_cannot_be_used(tmp_path: Path, text: str, message: 
     directory = refused(metrics_config_path=tmp_path)
     assert directory == f"CONTROLLER_METRICS_CONFIG_PATH: cannot read {tmp_path}: Is a directory"
     assert read_metrics_config(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"worker_account": "no-namespace"}, "WORKER_ACCOUNT"),
+        ({"platform_certificate": "A/b"}, "PLATFORM_CERTIFICATE"),
+        ({"private_networks": ["10.0.0.0/33"]}, "10.0.0.0/33 is no network"),
+        ({"deploy_batches": -1}, "DEPLOY_BATCHES"),
+        ({"filer_idle": 0}, "a second at least"),
+        ({"drain_delay": -1}, "DRAIN_DELAY"),
+        ({"registry_username": "robot"}, "CONTROLLER_REGISTRY_PASSWORD"),
+        ({"gateway_listeners": "many"}, "GATEWAY_LISTENERS"),
+    ],
+)
+def test_choices_for_a_cluster_that_make_no_sense_are_refused(wrong: dict[str, Any], told: str) -> None:
+    assert told in refused(**wrong)

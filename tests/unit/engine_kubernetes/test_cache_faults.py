@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from controller.engine.kubernetes.cache import SELECTOR, Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.kinds import GATEWAY, NAMESPACE, POD, SECRET
+from controller.engine.kubernetes.kinds import GATEWAY, NAMESPACE, POD, SECRET, SHOWN
 from controller.engine.kubernetes.names import OURS
 from controller.engine.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.faulty_api_server import Answer, FaultyApiServer, listing, status
+from support.logs import captured_log
 from support.tools import free_port
 
 GATEWAYS = "/apis/gateway.networking.k8s.io/v1"
@@ -256,3 +258,80 @@ async def test_secrets_are_watched_in_our_namespaces_only(tmp_path: Path) -> Non
         assert asked == {"/api/v1/namespaces/shop/secrets"}
         assert cache.find(NAMESPACE, "shop", "shop") is not None
         assert cache.objects(SECRET, "shop") == ()
+
+
+class Guarded(Cluster):
+    """Nobody may read the Secrets of the one app before `is_granted`."""
+
+    is_granted = False
+    is_going = False
+
+    def __init__(self) -> None:
+        super().__init__([listing()], [])
+        self.asked_for_secrets = 0
+
+    def answer(self, request: web.Request, count: int) -> Answer:
+        if request.path == "/api/v1/namespaces" and "watch" not in request.query and self.is_going:
+            going = {**item("shop", "3")["metadata"], "namespace": None, "deletionTimestamp": "2026-01-05T10:00:00Z"}
+            return listing({"metadata": going})
+        if request.path.endswith("/secrets") and not self.is_granted:
+            self.asked_for_secrets += 1
+            return status(403, 'secrets is forbidden: User "x" cannot list resource "secrets"', "Forbidden")
+        return super().answer(request, count)
+
+
+async def test_rights_that_come_a_moment_later_hold_up_nothing_and_are_no_noise(tmp_path: Path) -> None:
+    """Who may read the Secrets of an app is written there by an apply, and an apply waits until the app is known."""
+    cluster = Guarded()
+    with captured_log("test") as output:
+        async with cached(cluster, tmp_path) as cache:
+            assert cache.synced("shop")
+            assert not cache.has_secrets("shop")
+            await eventually(lambda: cluster.asked_for_secrets >= 3)
+            cluster.is_granted = True
+            await eventually(lambda: cache.has_secrets("shop"))
+            assert cache.synced("shop")
+    assert "watch_broken" not in output.getvalue()
+
+
+async def test_rights_that_do_not_come_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.engine.kubernetes.watcher._RIGHTS_SECONDS", 0.0)
+    cluster = Guarded()
+    with captured_log("test") as output:
+        async with cached(cluster, tmp_path):
+            await eventually(lambda: cluster.asked_for_secrets >= 3)
+    told = [line for line in output.getvalue().splitlines() if "watch_broken" in line]
+    assert len(told) == 1
+    assert '"kind": "Secret"' in told[0]
+    assert "cannot list resource" in told[0]
+
+
+async def test_rights_that_go_with_their_namespace_are_no_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.engine.kubernetes.watcher._RIGHTS_SECONDS", 0.0)
+    cluster = Guarded()
+    cluster.is_going = True
+    with captured_log("test") as output:
+        async with cached(cluster, tmp_path) as cache:
+            await eventually(lambda: cluster.asked_for_secrets >= 3)
+            assert cache.synced("shop")
+    assert "watch_broken" not in output.getvalue()
+
+
+async def test_a_process_of_the_api_alone_asks_for_no_secrets(tmp_path: Path) -> None:
+    cluster = Cluster([listing(item("a", "5"))], [])
+    async with cluster.server.running():
+        client = Client(Kubeconfig(cluster.server.kubeconfig(tmp_path)), deadline=5)
+        await client.open()
+        cache = Cache(client, kinds=SHOWN)
+        await cache.start()
+        try:
+            assert await cache.wait_synced(seconds=20)
+            assert cache.synced("shop")
+            assert pods(cache) == ["a"]
+            asked = {one.path.rpartition("/")[2] for one in cluster.server.seen if one.query.get("limit")}
+            assert asked == {kind.plural for kind in SHOWN if kind.addon is None}
+        finally:
+            await cache.close()
+            await client.close()

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from controller.engine.kubernetes.manifests import Manifest, render, render_job
+from controller.engine.kubernetes.manifests import Manifest, render, render_foundation, render_job
 from support.golden import check_golden
-from support.kubernetes_specs import CAREFUL, CONFIG, JOB, MINIMAL, RICH, SCALED, VOLUMES
+from support.kubernetes_specs import CAREFUL, CONFIG, GUARDED, JOB, MINIMAL, RICH, SCALED, VOLUMES
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 RENDERED: Final[Mapping[str, tuple[Manifest, ...]]] = {
@@ -18,6 +18,7 @@ RENDERED: Final[Mapping[str, tuple[Manifest, ...]]] = {
     "autoscale": render(SCALED, CONFIG),
     "volumes": render(VOLUMES, CONFIG),
     "job": render_job(JOB, CONFIG),
+    "rights": render_foundation("tidepool", None, GUARDED),
 }
 
 

@@ -113,7 +113,9 @@ def test_weakness_15_no_service_sends_requests_to_a_release_command() -> None:
 
 def test_a_job_runs_once_and_is_asked_nothing() -> None:
     job = render_job(JOB, CONFIG)[-1]["spec"]
-    assert (job["backoffLimit"], job["activeDeadlineSeconds"], job["ttlSecondsAfterFinished"]) == (0, 900, 3600)
+    assert (job["backoffLimit"], job["ttlSecondsAfterFinished"]) == (0, 3600)
+    # Its pod ends in time, with its output; the Job's own deadline would delete it.
+    assert (job["template"]["spec"]["activeDeadlineSeconds"], job["activeDeadlineSeconds"]) == (900, 1500)
     spec = job["template"]["spec"]
     assert spec["restartPolicy"] == "Never"
     assert not {"readinessProbe", "livenessProbe", "startupProbe", "lifecycle"} & set(spec["containers"][0])
@@ -128,7 +130,8 @@ def test_a_one_off_keeps_the_handlers_that_were_given_to_run() -> None:
 def test_a_job_without_time_still_has_a_second() -> None:
     brief = JobSpec(APP, "x-run-1", WEB, timeout=timedelta(0), ttl=timedelta(days=10**5))
     job = render_job(brief, CONFIG)[-1]["spec"]
-    assert (job["activeDeadlineSeconds"], job["ttlSecondsAfterFinished"]) == (1, 2**31 - 1)
+    pod = job["template"]["spec"]
+    assert (pod["activeDeadlineSeconds"], job["ttlSecondsAfterFinished"]) == (1, 2**31 - 1)
 
 
 def test_weakness_18_every_process_type_runs_its_own_line() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from controller.engine.kubernetes.kinds import EVENT, NAMESPACE, PERSISTENT_VOLUME, POD, SECRET, Kind
-from controller.engine.kubernetes.store import Store
+from controller.engine.kubernetes.kinds import EVENT, NAMESPACE, NODE, PERSISTENT_VOLUME, POD, SECRET, Kind
+from controller.engine.kubernetes.store import CLUSTER, Store
 from controller.engine.kubernetes.trim import Entry
 
 
@@ -39,6 +39,16 @@ def test_objects_are_found_by_app() -> None:
     assert world.store.apps() == {"shop"}
     assert world.told() == ["shop", "other", "shop", "shop"]
     assert world.store.count() == 4
+
+
+def test_a_machine_belongs_to_no_app_whatever_its_labels_and_wakes_none() -> None:
+    world = World()
+    world.store.take(NODE, entry("node1"))
+    world.store.take(NODE, entry("node1", 2, spec={"unschedulable": True}))
+    assert world.names(NODE, CLUSTER) == ["node1"]
+    world.store.remove(NODE, CLUSTER, "node1", version=9)
+    assert world.names(NODE, CLUSTER) == []
+    assert world.told() == []
 
 
 def test_only_real_changes_are_told() -> None:

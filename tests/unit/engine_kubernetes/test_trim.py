@@ -6,7 +6,7 @@ import json
 import tracemalloc
 from typing import Any
 
-from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, JOB, POD, REPLICA_SET, SECRET
+from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, JOB, NODE, POD, REPLICA_SET, SECRET
 from controller.engine.kubernetes.trim import DIGESTS, entry_of, interned, version_of
 
 MANAGED = [{"manager": "workflow-controller", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
@@ -115,3 +115,37 @@ def test_equal_objects_share_their_texts() -> None:
         return size
 
     assert kept(interned) < 0.8 * kept(lambda value: value)
+
+
+def heartbeat(second: int, *, ready: str = "True", version: str = "7") -> dict[str, Any]:
+    """A machine as it reports every few seconds."""
+    at = f"2026-01-05T10:00:{second:02}Z"
+    conditions = [
+        {"type": kind, "status": status, "lastHeartbeatTime": at, "lastTransitionTime": at, "message": "..."}
+        for kind, status in (("MemoryPressure", "False"), ("Ready", ready))
+    ]
+    images = [{"names": [f"example.com/image-{number}"], "sizeBytes": number} for number in range(50)]
+    return {
+        "metadata": {
+            "name": "node1",
+            "uid": "n",
+            "resourceVersion": version,
+            "labels": {"disk": "ssd"},
+            "annotations": {"a": at},
+            "managedFields": MANAGED,
+        },
+        "spec": {"podCIDR": "10.244.0.0/24", "taints": []},
+        "status": {"conditions": conditions, "images": images, "nodeInfo": {"kubeletVersion": "v1"}},
+    }
+
+
+def test_a_machine_that_says_that_it_is_alive_is_no_change() -> None:
+    before, after = (entry_of(NODE, heartbeat(second, version=str(second))) for second in (5, 15))
+    assert before.object == after.object
+    assert (before.version, after.version) == (5, 15)
+    assert before.object == {
+        "metadata": {"name": "node1", "uid": "n", "labels": {"disk": "ssd"}},
+        "spec": {"unschedulable": False},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    assert entry_of(NODE, heartbeat(25, ready="Unknown")).object != before.object

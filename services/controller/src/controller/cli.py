@@ -71,7 +71,7 @@ async def _work(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_process(settings) as context, working(context):
+    async with open_process(settings, is_worker=True) as context, working(context):
         settle()
         await stop.wait()
 

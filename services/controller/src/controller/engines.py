@@ -6,14 +6,14 @@ from typing import get_args
 
 from controller.engine.memory import MemoryEngine
 from controller.engine.port import Engine, Feature
-from controller.settings import Settings
+from controller.settings import Settings, read_limits
 
 
-def make_engine(settings: Settings) -> Engine:
-    """The engine of this installation, not started yet."""
+def make_engine(settings: Settings, *, is_worker: bool = True) -> Engine:
+    """The engine of this installation, not started yet. `is_worker`: this process tells it what apps should be."""
     if settings.engine == "memory":
         return MemoryEngine(features=frozenset(get_args(Feature)))
-    return _local(settings)
+    return _kubernetes(settings, is_worker) if settings.engine == "kubernetes" else _local(settings)
 
 
 def _local(settings: Settings) -> Engine:
@@ -37,3 +37,57 @@ def _local(settings: Settings) -> Engine:
         app_domain=settings.app_domain or LocalEngineConfig.app_domain,
     )
     return LocalEngine(config)
+
+
+def _kubernetes(settings: Settings, is_worker: bool) -> Engine:
+    """The engine that runs apps in a cluster."""
+    from controller.engine.kubernetes.config import (  # noqa: PLC0415 - as above
+        Account,
+        KubernetesConfig,
+        PlatformCertificate,
+        RegistryCredentials,
+    )
+    from controller.engine.kubernetes.engine import KubernetesEngine  # noqa: PLC0415
+    from controller.engine.kubernetes.transport import InCluster, Kubeconfig  # noqa: PLC0415
+
+    password = settings.registry_password
+    registry = None
+    if password is not None:
+        registry = RegistryCredentials(settings.registry_host, settings.registry_username, password.get_secret_value())
+    worker, api = settings.worker_account, settings.api_account
+    certificate = settings.platform_certificate
+    config = KubernetesConfig(
+        gateway_class=settings.gateway_class,
+        gateway_listeners=settings.gateway_listeners,
+        gateway_namespaces=tuple(settings.gateway_namespaces),
+        platform_certificate=None if certificate is None else PlatformCertificate(*certificate.split("/")),
+        storage_class=settings.storage_class,
+        volume_access_mode=settings.volume_access_mode,
+        filer_image=settings.filer_image,
+        filer_pull_policy=settings.filer_pull_policy,
+        filer_duration=settings.filer_duration,
+        filer_idle=settings.filer_idle,
+        dns_policy=settings.dns_policy,
+        image_pull_policy=settings.image_pull_policy,
+        revision_history_limit=settings.revision_history_limit,
+        deploy_batches=settings.deploy_batches or None,
+        start_deadline=settings.deploy_timeout,
+        drain_delay=settings.drain_delay,
+        pull_secret_prefix=settings.pull_secret_prefix,
+        registry=registry,
+        cluster_domain=settings.cluster_domain,
+        app_domain=settings.app_domain,
+        exec_timeout=settings.exec_timeout,
+        catalog=read_limits(settings.limits_file),
+        pod_security_level=settings.pod_security_level,
+        network_policy=settings.network_policy,
+        private_networks=tuple(settings.private_networks),
+        platform_namespace=settings.platform_namespace,
+        worker_account=None if worker is None else Account(*worker.split("/")),
+        api_account=None if api is None else Account(*api.split("/")),
+        role_prefix=settings.role_prefix,
+        is_worker=is_worker,
+    )
+    kubeconfig = settings.kubeconfig
+    access = InCluster() if kubeconfig is None else Kubeconfig(kubeconfig, settings.kube_context)
+    return KubernetesEngine(access, config)

@@ -63,7 +63,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            context = await stack.enter_async_context(open_process(settings, bus=bus, engine=engine, clock=clock))
+            process = open_process(settings, is_worker=settings.run_worker, bus=bus, engine=engine, clock=clock)
+            context = await stack.enter_async_context(process)
             app.state.context = context
             tasks = await stack.enter_async_context(TaskOwner())
             tasks.start("sign_ins", context.authenticator.listen)
@@ -112,30 +113,8 @@ def render_openapi() -> str:
 def _add_routers(app: FastAPI) -> None:
     # Their routes, and not the routers themselves: a router that is included matches all of its routes twice over.
     for module in (
-        accounts,
-        users,
-        audit,
-        manager,
-        login,
-        apps,
-        perms,
-        releases,
-        processes,
-        jobs,
-        metrics,
-        hooks,
-        log_streams,
-        exec_streams,
-        limits,
-        volumes,
-        files,
-        resources,
-        domains,
-        certs,
-        tls,
-        services,
-        gateways,
-        routes,
-        published,
+        *(apps, releases, processes, users, accounts),  # asked for most: a route is looked for in this order
+        *(audit, manager, login, perms, jobs, metrics, hooks, log_streams, exec_streams, limits, volumes, files),
+        *(resources, domains, certs, tls, services, gateways, routes, published),
     ):
         app.router.routes.extend(module.router.routes)

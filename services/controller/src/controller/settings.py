@@ -15,10 +15,11 @@ from controller.domain.metrics import INTERVAL, MetricsConfig, parse_metrics_con
 from controller.domain.operator_defaults import parse_names, parse_quota, parse_tags
 from controller.domain.plans import Catalog
 from controller.domain.plans_file import CatalogError, read_catalog, shipped_catalog
-from shared.settings import ServiceSettings, SettingsError, legacy
+from controller.settings_kubernetes import KubernetesSettings
+from shared.settings import SettingsError, legacy
 
 
-class Settings(ServiceSettings):
+class Settings(KubernetesSettings):
     """Settings of the controller; environment prefix `CONTROLLER_`."""
 
     model_config = SettingsConfigDict(env_prefix="CONTROLLER_")
@@ -45,7 +46,7 @@ class Settings(ServiceSettings):
         json_schema_extra=legacy("DRYCC_BUILDER_KEY"),
     )
 
-    engine: Literal["memory", "local"] = Field("local", description="What runs the apps.")
+    engine: Literal["memory", "local", "kubernetes"] = Field("local", description="What runs the apps.")
     workspaces: Path | None = Field(None, description="local engine: builds, <workspaces>/<app>/<build id>.")
     logs: Path | None = Field(None, description="local engine: logs of apps.")
     run_dir: Path | None = Field(None, description="local engine: sockets and short-lived files.")

@@ -34,7 +34,12 @@ from shared.tasks import TaskOwner
 
 @asynccontextmanager
 async def open_process(
-    settings: Settings, *, bus: Bus | None = None, engine: Engine | None = None, clock: Clock | None = None
+    settings: Settings,
+    *,
+    is_worker: bool,
+    bus: Bus | None = None,
+    engine: Engine | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Context]:
     """The context of a process. A bus or an engine that is not given is made, started and closed here."""
     async with AsyncExitStack() as stack:
@@ -42,7 +47,7 @@ async def open_process(
             bus = connect_bus(settings.bus_url)
             stack.push_async_callback(bus.close)
         if engine is None:
-            engine = make_engine(settings)
+            engine = make_engine(settings, is_worker=is_worker)
             stack.push_async_callback(engine.close)
             await engine.start()
         yield await stack.enter_async_context(open_context(settings, bus=bus, engine=engine, clock=clock))

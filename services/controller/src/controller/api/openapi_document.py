@@ -35,7 +35,8 @@ def assemble(routes: Sequence[BaseRoute]) -> dict[str, Any]:
     for context, operation in _operations(endpoints, document):
         _finish(context, operation)
     _name(endpoints, document)
-    document["paths"] = dict(_public(path, item) for path, item in document["paths"].items())
+    # By path, so that the order in which routes are looked for changes nothing here.
+    document["paths"] = dict(sorted(_public(path, item) for path, item in document["paths"].items()))
     document["components"] = components(document["paths"])
     document["tags"] = _tags(endpoints)
     return document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from controller.api import documents_processes as documents
@@ -10,7 +10,7 @@ from controller.api.present import instant, timestamp
 from controller.domain.probes import probe_of
 from controller.domain.releases import Release
 from controller.domain.rollouts import failure_text
-from controller.domain.spec import Failure, InstanceState, Probe, ProcessSpec
+from controller.domain.spec import EngineEvent, Failure, InstanceState, Probe, ProcessSpec
 from controller.services.processes import PtypeDetail, PtypeView
 
 _ENDED = ("down", "crashed", "destroyed", "error")
@@ -84,8 +84,13 @@ def ptype_container(app: str, detail: PtypeDetail) -> documents.PtypeContainerDo
     }
 
 
-def pod_events(instance: InstanceState, failure: str) -> list[documents.EventDocument]:
-    """What is known to have happened to an instance, the oldest first."""
+def pod_events(
+    instance: InstanceState, failure: str, noted: Sequence[EngineEvent] = ()
+) -> list[documents.EventDocument]:
+    """What is known to have happened to an instance, the oldest first: what the engine has `noted`, or else what can be
+    told from how it is now."""
+    if noted:
+        return [_noted(event) for event in noted]
     events: list[documents.EventDocument] = []
     if instance.started_at is not None:
         created = instant(instance.started_at)
@@ -101,22 +106,32 @@ def pod_events(instance: InstanceState, failure: str) -> list[documents.EventDoc
 
 
 def ptype_events(
-    name: str, releases: Iterable[Release], failure: Failure | None, instances: Iterable[InstanceState]
+    name: str,
+    releases: Iterable[Release],
+    failure: Failure | None,
+    instances: Iterable[InstanceState],
+    noted: Iterable[EngineEvent] = (),
 ) -> list[documents.EventDocument]:
-    """The ends of the rollouts that moved a process type, the oldest first; then why it fails now, which a restart may
-    have brought about as well."""
+    """The ends of the rollouts that moved a process type and what the engine has `noted` of it, the oldest first; then
+    why it fails now, which a restart may have brought about as well."""
     found: list[tuple[str, documents.EventDocument]] = []
     for release in sorted(releases, key=lambda each: each.version):  # of one second, the older first
         for condition in reversed(release.conditions):
             ptypes, created = condition.get("ptypes"), str(condition.get("created"))
             if isinstance(ptypes, list) and name in ptypes:
                 found.append((created, _ptype_event(release, condition, created)))
+    last = max(found, key=lambda pair: pair[0])[1]["message"] if found else ""
+    found += [(instant(event.at), _noted(event)) for event in noted]
     events = [event for _, event in sorted(found, key=lambda pair: pair[0])]
-    if failure is not None and not (events and failure.message in events[-1]["message"]):
+    if failure is not None and failure.message not in last:
         starts = [each.started_at for each in instances if each.ptype == name and each.started_at is not None]
         created = instant(max(starts, default=datetime.now(UTC)))
         events.append({"reason": failure.code, "message": failure_text(failure), "created": created})
     return events
+
+
+def _noted(event: EngineEvent) -> documents.EventDocument:
+    return {"reason": event.reason, "message": event.message, "created": instant(event.at)}
 
 
 def _ptype_event(release: Release, condition: Mapping[str, object], created: str) -> documents.EventDocument:

@@ -139,7 +139,8 @@ async def list_events(app_id: str, who: Who, ctx: Ctx, pod_name: PodName = None,
         instance = next((each for each in observation.instances if each.name == pod_name), None)
         if instance is None:
             return listed([])
-        return listed(present.pod_events(instance, await _message(ctx, app_id, observation, instance)))
+        noted = await ctx.engine.events(app_id, instance=pod_name)
+        return listed(present.pod_events(instance, await _message(ctx, app_id, observation, instance), noted))
     name = _ptype_in(app_id, ptype or "")
     if not name:
         return listed([])
@@ -147,7 +148,8 @@ async def list_events(app_id: str, who: Who, ctx: Ctx, pod_name: PodName = None,
         page = await Releases(uow).list(app_id, limit=HISTORY_RELEASES)
     state = observation.ptype(name)
     failure = None if state is None else state.failure
-    return listed(present.ptype_events(name, page.items, failure, observation.instances))
+    noted = await ctx.engine.events(app_id, ptype=name)
+    return listed(present.ptype_events(name, page.items, failure, observation.instances, noted))
 
 
 async def _observe(ctx: Context, app_id: str, who: Account, action: Action) -> AppObservation:
@@ -165,6 +167,8 @@ async def _spec(ctx: Context, app_id: str, instance: InstanceState) -> ProcessSp
 
 async def _message(ctx: Context, app_id: str, observation: AppObservation, instance: InstanceState) -> str:
     """Why an instance does not run; empty when it does, or when nothing is known."""
+    if instance.message:
+        return instance.message
     if instance.ptype == RUN:
         async with ctx.unit_of_work.reading() as uow:
             job = await Jobs(uow).find(app_id, instance.name)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from controller.domain.rollouts import pause_before_retry
+from controller.engine.port import StillThereError
 from shared.clock import Clock
 from shared.errors import SuiteError
 from shared.logging import get_logger
 
 PASS_SECONDS: Final = 120.0
+STILL_THERE_PAUSE: Final = timedelta(seconds=5)
 log = get_logger(__name__)
 
 
@@ -45,6 +47,10 @@ class WorkQueue:
                 self.done(name)
 
     def _try_later(self, name: str, error: Exception, task: str) -> None:
+        if isinstance(error, StillThereError):  # nothing has failed: it takes its time
+            self.set_alarm(name, self._clock.now() + STILL_THERE_PAUSE)
+            log.info("work_waits", task=task, app=name, detail=error.detail)
+            return
         attempt = self._failures[name] = self._failures.get(name, 0) + 1
         pause = pause_before_retry(attempt)
         self.set_alarm(name, self._clock.now() + pause)

@@ -20,7 +20,7 @@ from controller.domain.apps import App
 from controller.domain.policy import Policy
 from controller.domain.render import render
 from controller.domain.spec import AppSpec
-from controller.engine.port import Engine
+from controller.engine.port import Engine, EngineAwayError
 from controller.services.desired import Deletion, Desired, Snapshot
 from controller.services.rollouts import Rollouts
 from controller.uow import RECONCILE_CHANNEL, Uow
@@ -31,6 +31,10 @@ from shared.logging import get_logger
 
 RESYNC_EVERY: Final = timedelta(seconds=60)
 BUSY_ELSEWHERE: Final = timedelta(seconds=1)
+AWAY_GRACE: Final = timedelta(seconds=30)
+"""How long a rollout goes on after its deadline while nobody can see how it fares, each time."""
+MOST_AWAY: Final = timedelta(hours=1)
+"""A rollout that has begun so long ago fails although nobody can see how it fares."""
 MOST_STEPS: Final = 100
 
 log = get_logger(__name__)
@@ -122,6 +126,8 @@ class Reconciler:
             rollout, bundle = snapshot.rollout, snapshot.bundle
             if rollout is None or bundle is None or not (error.status < 500 or _expired(rollout.deadline_at, now)):
                 raise
+            if isinstance(error, EngineAwayError) and now - rollout.created < MOST_AWAY:
+                return lambda rollouts, _: rollouts.postpone(rollout, bundle, until=now + AWAY_GRACE)
             return failing(rollout, bundle, refusal(error, self._steps.refused_ptype(rollout, spec)))
 
     async def _mark(self, snapshot: Snapshot) -> None:

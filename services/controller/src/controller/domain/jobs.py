@@ -34,12 +34,21 @@ _MOST_CHARACTERS: Final = 2000
 _SUFFIX: Final = string.ascii_lowercase + string.digits
 _HINTS: Final[Mapping[str, str]] = {
     "command-not-found": "Check the spelling, and that the build installs the program.",
+    "admission-denied": "The rules of the cluster forbid it: change what they name, or ask the operator.",
+    "config-error": "The platform made its settings: run it again, and tell the operator when it stays like this.",
     "container-tool-missing": "Install docker, podman or buildah on the machine that runs the platform.",
     "deadline-exceeded": "Give it more time: `drycc apps run --timeout SECONDS`.",
+    "evicted": "It was taken off its machine. Run it again if it may run twice.",
+    "image-denied": "Give the credentials of the image's registry: `drycc registry set username=... password=...`.",
+    "image-invalid": "Correct the name of the image and deploy again.",
     "image-not-found": "Push the app again to build it.",
     LOST: "Look at what it has done before you run it again: nobody saw how it ended.",
+    "mount-failed": "`drycc volumes list` shows the volumes; the operator can see why the storage does not come.",
+    "node-lost": "Its machine was lost. Run it again if it may run twice.",
     "out-of-memory": "Choose a larger plan: `drycc limits plans`, `drycc limits set run=PLAN`.",
     "platform-stopped": "The platform was stopped while it ran. Run it again if it may run twice.",
+    "quota-exceeded": "The app may use no more: scale down, choose smaller plans, or ask for a higher quota.",
+    "unschedulable": "No machine has room: choose a smaller plan with `drycc limits set run=PLAN`.",
     "process-crashed": "`drycc ps logs {name} -a {app}` shows all of its output.",
 }
 

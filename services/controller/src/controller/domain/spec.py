@@ -166,7 +166,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class InstanceState:
-    """One running (or lately ended) instance. `started_at` is UTC; one-offs have ptype `run` and ready False."""
+    """One running (or lately ended) instance. `started_at` is UTC; one-offs have ptype `run` and ready False. `message`
+    is why it is not up, in the engine's words; empty when it is, or when nothing can be told."""
 
     name: str
     ptype: str
@@ -177,6 +178,17 @@ class InstanceState:
     restarts: int
     exit_code: int | None
     fingerprint: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class EngineEvent:
+    """Something that happened to an instance or a process type, in the engine's words. `at` is UTC; of what happened
+    again and again, it is the last time."""
+
+    reason: str
+    message: str
+    at: datetime
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
-from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
+from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.memory_files import MemoryFiles, MemoryVolumes
@@ -159,6 +159,13 @@ class MemoryEngine:
             return AppObservation(app)
         states = tuple(group.state() for group in known.groups.values())
         return AppObservation(app, states, known.instances())
+
+    async def events(
+        self, app: str, *, instance: str | None = None, ptype: str | None = None
+    ) -> tuple[EngineEvent, ...]:
+        """Nothing: all that is known is in the observation."""
+        del app, instance, ptype
+        return ()
 
     async def explain(self, app: str, ptype: str) -> Failure | None:
         """What the script said, of instances that are held."""

@@ -1,6 +1,6 @@
 """The engine port: what the reconciler and the API ask of whatever runs the apps.
 
-Adapters: `engine.memory` (instant, scriptable) and `engine.local` (processes of this machine).
+Adapters: `engine.memory` (instant, scriptable), `engine.local` (processes of this machine) and `engine.kubernetes`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
-from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
+from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation
 from controller.domain.spec_storage import FileEntry, VolumeSpec
-from shared.errors import SuiteError
+from shared.errors import SuiteError, UnavailableError
 
 Feature = Literal["autoscale", "gateways", "lifecycle", "quota", "tags", "tls", "volumes", "wildcards"]
 """What an adapter may be unable to do; the services refuse a request for a feature that the engine lacks.
@@ -33,6 +33,13 @@ class StillThereError(SuiteError):
     code: ClassVar[str] = "still-there"
     status: ClassVar[int] = 503
     title: ClassVar[str] = "The app is not gone yet"
+
+
+class EngineAwayError(UnavailableError):
+    """What runs the apps cannot be reached, so that nothing is known of them: no deadline passes meanwhile."""
+
+    code: ClassVar[str] = "engine-away"
+    title: ClassVar[str] = "What runs the apps cannot be reached"
 
 
 class ExecSession(Protocol):
@@ -91,6 +98,7 @@ class Engine(Protocol):
 
         Raises:
             NotSupportedError: the spec asks for what this adapter cannot do.
+            EngineAwayError: nothing can be told or seen now.
         """
 
     async def remove(self, app: str) -> None:
@@ -111,6 +119,10 @@ class Engine(Protocol):
 
         None when nothing can be told, because they are ready or because there are none.
         """
+
+    async def events(self, app: str, *, instance: str | None = None, ptype: str | None = None) -> Sequence[EngineEvent]:
+        """What the engine has noted of an instance or of a process type, the oldest first; empty when it notes nothing
+        beyond what `observe` tells."""
 
     async def network(self, app: str) -> NetworkObservation:
         """The addresses of the app's gateways and how its certificates fare; empty without either."""

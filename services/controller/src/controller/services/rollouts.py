@@ -115,6 +115,11 @@ class Rollouts(AppService):
         await self._rollouts.change(rollout, now=now, progress=progress, deadline_at=deadline)
         await self._say(bundle, f"{progress} new process{'es' if progress != 1 else ''} ready")
 
+    async def postpone(self, rollout: Rollout, bundle: ReleaseBundle, *, until: datetime) -> None:
+        """Nobody can see how it fares, so that it is not late yet."""
+        await self._rollouts.change(rollout, now=self._uow.now(), deadline_at=until)
+        await self._say(bundle, "what runs the apps cannot be reached; waiting for it")
+
     async def succeed(self, state: AppState, rollout: Rollout, bundle: ReleaseBundle) -> None:
         """Everything runs: the release is good; with autodeploy the types that it does not have go away."""
         now = self._uow.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -20,9 +20,13 @@ from controller.engine.kubernetes.errors import (
 )
 from controller.engine.kubernetes.kinds import (
     ALL,
+    CERTIFICATE,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
+    JOB,
     NAMESPACE,
+    ROLE_BINDING,
+    SECRET,
     Kind,
     Manifest,
     address,
@@ -38,7 +42,7 @@ from shared.logging import get_logger
 
 SECRET_GRACE: Final = timedelta(minutes=5)
 _AT_A_TIME: Final = 6
-_WORKLOADS: Final = frozenset({DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER})
+_WORKLOADS: Final = frozenset({DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, JOB})
 # Rights in a new namespace count a moment after they were given: authorizers learn of them through watches, too.
 _RIGHTS_SECONDS: Final = 5.0
 _RIGHTS_PAUSE_SECONDS: Final = 0.1
@@ -47,12 +51,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class ObjectError:
-    """What keeps one object from becoming what it should be. `message` has the API server's own words."""
+    """What keeps one object from becoming what it should be. `message` has the API server's own words; `cause` is None
+    where the object was left alone because of another one."""
 
     kind: str
     name: str
     code: str
     message: str
+    cause: SuiteError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,13 @@ class Applier:
         self._settled: dict[tuple[Kind, str, str], tuple[str, frozenset[Difference]]] = {}
 
     async def apply(self, app: str, manifests: Sequence[Manifest]) -> Applied:
-        """Write what differs, kind after kind in the order of the manifests, and delete what is not among them.
+        """Write what differs and delete what is not among the manifests; see `put`."""
+        done = await self.put(manifests)
+        is_taken = any(isinstance(error.cause, NamespaceTakenError | NamespaceGoingError) for error in done.errors)
+        return done if is_taken else done + await self._prune(app, manifests, done.errors)
+
+    async def put(self, manifests: Sequence[Manifest]) -> Applied:
+        """Write what differs, kind after kind in the order of the manifests; nothing is deleted.
 
         What an object is refused for becomes a part of the result; the objects after it are still applied, but the
         workloads are left as they are when something that they need is refused.
@@ -111,8 +123,10 @@ class Applier:
             if needed and any(address(one)[0] in _WORKLOADS for one in objects):
                 done += Applied(errors=tuple(_left_alone(one, needed[0]) for one in objects))
                 continue
-            done += await self._group(objects, is_new=is_new)
-        return done + await self._prune(app, manifests, done.errors)
+            result = await self._group(objects, is_new=is_new)
+            is_new = is_new or (kind_order == ROLE_BINDING.order and result.written > 0)
+            done += result
+        return done
 
     def forget(self, app: str) -> None:
         """The app is gone."""
@@ -186,12 +200,14 @@ class Applier:
         kind, name = leftover.kind, leftover.name
         try:
             was_there = await self._client.delete(kind, name, app if kind.namespaced else None, uid=leftover.uid)
+            if kind is CERTIFICATE:  # what cert-manager has made of it is not ours, and stays without being told
+                await self._client.delete(SECRET, name, app)
         except ClusterConflictError:
             return Applied()  # another object of that name: the next time
         except ClusterError as exc:
             if isinstance(exc, ClusterUnavailableError) and exc.http_status != 500:
                 raise
-            return Applied(errors=(ObjectError(kind.kind, name, exc.code, exc.detail),))
+            return Applied(errors=(ObjectError(kind.kind, name, exc.code, exc.detail, exc),))
         self._cache.take_deleted(kind, app, name, uid=leftover.uid)
         self._settled.pop((kind, app, name), None)
         return Applied(deleted=int(was_there))
@@ -208,7 +224,7 @@ def _refused(manifest: Manifest, exc: SuiteError) -> Applied:
     if isinstance(exc, ClusterUnavailableError) and exc.http_status != 500:
         raise exc
     kind, _, name = address(manifest)
-    return Applied(errors=(ObjectError(kind.kind, name, exc.code, exc.detail),))
+    return Applied(errors=(ObjectError(kind.kind, name, exc.code, exc.detail, exc),))
 
 
 def _left_alone(manifest: Manifest, needed: ObjectError) -> ObjectError:

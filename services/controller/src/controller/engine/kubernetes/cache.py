@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.errors import ClusterError
-from controller.engine.kubernetes.kinds import EVENT, NAMESPACE, SECRET, WATCHED, Kind, Manifest, kind_of
+from controller.engine.kubernetes.kinds import (
+    ALL,
+    DEPLOYMENT,
+    EVENT,
+    NAMESPACE,
+    POD,
+    SECRET,
+    WATCHED,
+    Kind,
+    Manifest,
+    kind_of,
+)
 from controller.engine.kubernetes.names import OURS
 from controller.engine.kubernetes.store import MOST_EVENTS, Store
 from controller.engine.kubernetes.trim import Entry, entry_of
@@ -22,6 +33,9 @@ from shared.tasks import TaskOwner
 SELECTOR: Final = ",".join(f"{key}={value}" for key, value in OURS.items())
 """Chooses the objects that are ours."""
 _DISCOVERY_SECONDS: Final = 60.0
+_FIRST_DISCOVERY_SECONDS: Final = 2.0
+_TELLING: Final = (DEPLOYMENT, POD)
+"""Kinds that rollouts go by: without word of them nothing is known."""
 _LISTS_AT_A_TIME: Final = 16
 log = get_logger(__name__)
 
@@ -30,11 +44,13 @@ class Cache:
     """What there is, a moment ago. Ours only: objects without our labels are unknown here.
 
     Optional kinds that the cluster lacks are looked for again every minute. The Secrets of an app are watched in its
-    namespace as soon as that is known; so they may be known later than the rest (`synced`).
+    namespace as soon as that is known; so they may be known later than the rest (`synced`). `kinds` are those that are
+    watched.
     """
 
-    def __init__(self, client: Client, *, most_events: int = MOST_EVENTS) -> None:
+    def __init__(self, client: Client, *, kinds: Collection[Kind] = WATCHED, most_events: int = MOST_EVENTS) -> None:
         self._client = client
+        self._kinds = frozenset(kinds)
         self._watchers = Watchers()
         self._store = Store(self._on_change, most_events=most_events)
         self._running: dict[tuple[Kind, str | None], tuple[Watcher, asyncio.Task[None]]] = {}
@@ -47,7 +63,7 @@ class Cache:
 
     async def start(self) -> None:
         """Start the watches; `synced` tells when the first lists have been read."""
-        for kind in WATCHED:
+        for kind in ALL:
             self._start(kind)
         self._tasks.start("cluster-discovery", self._discover)
 
@@ -62,28 +78,41 @@ class Cache:
         return self._watchers.watch()
 
     def synced(self, app: str | None = None) -> bool:
-        """Everything is known: of all apps, or of this one."""
-        needed = {kind for kind in self._client.served.kinds() if kind.watched == "cluster"}
+        """Everything is known, of all apps or of this one, that we may know: we may read the Secrets of an app only
+        after an apply has given us the right."""
+        if not self._client.served.is_known:
+            return False
+        needed = {kind for kind in self._kinds & self._client.served.kinds() if kind.watched == "cluster"}
         if not all((kind, None) in self._running and self._running[kind, None][0].is_synced for kind in needed):
             return False
         spaces = self._store.apps() if app is None else {app} & self._store.apps()
-        return all(self.has_secrets(space) or self._is_going(space) for space in spaces)
+        return SECRET not in self._kinds or all(self._are_secrets_settled(space) for space in spaces)
 
     def has_secrets(self, app: str) -> bool:
         """The Secrets of an app are known."""
         running = self._running.get((SECRET, app))
         return running is not None and running[0].is_synced
 
-    async def wait_synced(self, *, seconds: float) -> bool:
-        """Wait until everything is known; False when it is not in time."""
+    async def wait_synced(self, app: str | None = None, *, seconds: float) -> bool:
+        """Wait until everything is known, of all apps or of this one; False when it is not in time."""
         try:
             async with asyncio.timeout(seconds):
-                while not self.synced():
+                while not self.synced(app):
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
-            return self.synced()
+            return self.synced(app)
         return True
+
+    def silence(self) -> float:
+        """For how many seconds the cluster has not been heard of; 0 while it is."""
+        lost = [watcher.lost_at for watcher, _ in self._running.values() if watcher.kind in _TELLING]
+        since = min((time for time in lost if time is not None), default=None)
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
+    def wake(self, app: str) -> None:
+        """Tell those who follow `watch` to look at that app, although nothing has changed but the time."""
+        self._watchers.changed(app)
 
     def find(self, kind: Kind, app: str, name: str) -> Entry | None:
         """One object of an app; None when there is none of ours. Not to be changed."""
@@ -128,7 +157,8 @@ class Cache:
 
     def _start(self, kind: Kind, app: str | None = None) -> None:
         """Watch a kind in one namespace or everywhere, unless that is so already or cannot be."""
-        is_wanted = self._client.served.version(kind) is not None and (kind.watched == "namespace") == (app is not None)
+        is_there = kind in self._kinds and self._client.served.version(kind) is not None
+        is_wanted = is_there and (kind.watched == "namespace") == (app is not None)
         if not is_wanted or (kind, app) in self._running:
             return
         labels = SELECTOR if kind.labelled else ""
@@ -152,21 +182,27 @@ class Cache:
 
     async def _discover(self) -> None:
         """Look now and then for kinds that were not there before."""
+        served = self._client.served
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_DISCOVERY_SECONDS):
+                async with asyncio.timeout(_DISCOVERY_SECONDS if served.is_known else _FIRST_DISCOVERY_SECONDS):
                     await self._look_again.wait()
             self._look_again.clear()
-            if set(WATCHED) <= self._client.served.kinds():
+            if self._kinds <= served.kinds():
                 continue
             try:
                 new = await self._client.discover()
             except ClusterError as exc:
                 log.warning("cluster_discovery_failed", error=exc.detail)
                 continue
+            self._progress.set()
             for kind in new:
                 log.info("cluster_kind_found", kind=kind.kind)
                 self._start(kind)
+
+    def _are_secrets_settled(self, app: str) -> bool:
+        running = self._running.get((SECRET, app))
+        return (running is not None and (running[0].is_synced or running[0].is_denied)) or self._is_going(app)
 
     def _is_going(self, app: str) -> bool:
         """Its namespace is on its way out: our rights in it may be gone already."""
@@ -187,6 +223,8 @@ class Cache:
         is_there = self._store.get(NAMESPACE, app, app) is not None
         if is_there and not self._is_closed:
             self._start(SECRET, app)
+            if (SECRET, app) in self._running:
+                self._running[SECRET, app][0].is_ending = self._is_going(app)
         elif not is_there and (running := self._running.pop((SECRET, app), None)) is not None:
             running[1].cancel()
             self._store.replace(SECRET, app, (), version=sys.maxsize)

@@ -124,9 +124,32 @@ class Caller:
             answer.close()
 
     async def websocket(
-        self, action: str, path: str, *, query: Sequence[tuple[str, str]], protocols: tuple[str, ...], heartbeat: float
+        self,
+        action: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        protocols: tuple[str, ...],
+        heartbeat: float | None,
     ) -> ClientWebSocketResponse:
-        """Open a WebSocket. Only the opening has a deadline."""
+        """Open a WebSocket. Only the opening has a deadline. Not repeated, but for a token that has expired."""
+        generation = self._transport.generation
+        try:
+            return await self._connected(action, path, query, protocols, heartbeat)
+        except ClusterError as exc:
+            if exc.http_status != 401:
+                raise
+            await self._renew(Request(action, "GET", path), generation)
+            return await self._connected(action, path, query, protocols, heartbeat)
+
+    async def _connected(
+        self,
+        action: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        protocols: tuple[str, ...],
+        heartbeat: float | None,
+    ) -> ClientWebSocketResponse:
         self.counts.reads += 1
         try:
             async with asyncio.timeout(self._deadline):

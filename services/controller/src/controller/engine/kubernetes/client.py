@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -103,15 +103,19 @@ class Client:
                 return
             query = {**query, "continue": str(about["continue"])}
 
-    async def apply(self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True, dry_run: bool = False
+    ) -> Manifest:
         """Server-side apply: afterwards the fields of `manifest` are ours, and those that we left out are not.
+
+        With `dry_run` the API server checks all that it would check, and changes nothing.
 
         Raises:
             ClusterConflictError: without `force`, another manager owns a field; or the object was replaced.
             ClusterDeniedError, ClusterInvalidError: a rule stands against it.
         """
         kind, namespace, name = address(manifest)
-        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "force": "true" if force else "false", "dryRun": "All" if dry_run else ""}
         body = {**manifest, "apiVersion": self._version(kind)}
         return await self._caller.json(
             self._request("PATCH", "apply", kind, namespace, name, query=query, body=body, content_type=_APPLY)
@@ -186,9 +190,18 @@ class Client:
         return True
 
     async def watch(
-        self, kind: Kind, namespace: str | None = None, *, labels: str = "", resource_version: str, timeout_seconds: int
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        resource_version: str,
+        timeout_seconds: int,
+        on_open: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Changes after that version, with bookmarks, until the API server ends the watch after `timeout_seconds`.
+
+        `on_open` is called when the API server has begun to answer; the first event may be long in coming.
 
         Raises:
             ClusterGoneError: the version is too old; list anew.
@@ -203,6 +216,7 @@ class Client:
         }
         request = self._request("GET", "watch", kind, namespace, query=query)
         async with self._caller.stream(request, silence=_SILENCE_SECONDS, is_watch=True) as chunks:
+            on_open()
             async for event in events(request.action, chunks):
                 yield event
 
@@ -222,7 +236,7 @@ class Client:
         *,
         query: Sequence[tuple[str, str]],
         protocols: tuple[str, ...],
-        heartbeat: float = 30,
+        heartbeat: float | None = 30,
     ) -> ClientWebSocketResponse:
         """Open a WebSocket to the API server, as exec and port forwarding need one; `action` is for errors."""
         return await self._caller.websocket(action, path, query=query, protocols=protocols, heartbeat=heartbeat)

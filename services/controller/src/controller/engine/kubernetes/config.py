@@ -26,6 +26,14 @@ class RegistryCredentials:
 
 
 @dataclass(frozen=True)
+class Account:
+    """A service account of the platform: who a process of the controller is in the cluster."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
 class PlatformCertificate:
     """A Secret of type `kubernetes.io/tls` with the operator's certificate for `*.<app_domain>`. A ReferenceGrant in
     its namespace has to let Gateways of the apps' namespaces use it."""
@@ -47,6 +55,15 @@ class KubernetesConfig:
     addresses but `private_networks`. `start_deadline` is how long new instances may take beyond what their probes
     allow, where the app says nothing. What takes requests is told to stop `drain_delay` after it was taken out of the
     routing, so that none is lost; 0 for clusters before 1.30.
+
+    `worker_account` gets its rights in the namespace of each app (see `rbac`), and `api_account` those of a process of
+    the API beside it; without the latter the worker gets both, as it is the API then. Neither: nobody gets any, which
+    is for who may do everything already. `role_prefix` begins the names of the ClusterRoles.
+    `is_worker` false: this process leaves writing apps to another one, and knows no Secrets.
+
+    `filer_image` reaches the files of volumes for users: any with a POSIX shell and the usual small programs (`dd`,
+    `find`, `head`, `stat`). It runs as `filer_user`, user and group, and ends when it has not been used for
+    `filer_idle`; one in constant use makes way for another after `filer_duration`.
     """
 
     gateway_class: str = ""
@@ -74,3 +91,12 @@ class KubernetesConfig:
     gateway_listeners: GatewayListeners = "listeners"
     platform_certificate: PlatformCertificate | None = None
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    worker_account: Account | None = None
+    api_account: Account | None = None
+    role_prefix: str = "workflow-controller"
+    is_worker: bool = True
+    filer_image: str = "busybox:1"
+    filer_pull_policy: str = "IfNotPresent"
+    filer_user: int = 1001
+    filer_duration: timedelta = timedelta(hours=1)
+    filer_idle: timedelta = timedelta(minutes=20)

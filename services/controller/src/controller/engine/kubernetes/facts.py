@@ -62,6 +62,12 @@ class Events:
                 found.append(_happening(event))
         return sorted(found, key=lambda happening: happening.last)
 
+    def about(self, kind: str, name: str, *, uid: str = "") -> list[Happening]:
+        """All of an object, the oldest first; those of an earlier one of the same name are left out with a `uid`."""
+        known = self._of.get((kind, name), ())
+        found = [event for event in known if not uid or event["regarding"].get("uid") in (uid, None)]
+        return sorted(map(_happening, found), key=lambda happening: happening.last)
+
     def of_pod(self, pod: Manifest, *reasons: str, container: str = "") -> list[Happening]:
         """Those of a pod."""
         return self.of("Pod", name_of(pod), *reasons, uid=uid_of(pod), container=container)

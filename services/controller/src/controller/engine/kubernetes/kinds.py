@@ -15,8 +15,8 @@ Manifest = dict[str, Any]
 """An object as the API server reads and writes it."""
 
 Addon = Literal["gateway-api", "gateway-api-experimental", "cert-manager"]
-Scope = Literal["cluster", "namespace", "none"]
-"""How a kind is watched: with one watch for all apps, with one in each of their namespaces, or not at all."""
+Scope = Literal["cluster", "namespace"]
+"""How a kind is watched: with one watch for all apps, or with one in each of their namespaces."""
 
 _ADDON_NAMES: Final[Mapping[Addon, str]] = {
     "gateway-api": "the Gateway API",
@@ -33,6 +33,7 @@ class Kind:
     discovery where the kind is part of an `addon`. `order` is the place in the sequence of apply, None for what others
     make of our objects. `is_pruned`: one that is not rendered any more is deleted. `is_prerequisite`: when one cannot
     be written, the app's workloads are left as they are. `labelled`: only objects with our labels are watched.
+    `is_shown`: the API reads it, so that a process of the API alone watches it as well.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Kind:
     labelled: bool = True
     is_pruned: bool = True
     is_prerequisite: bool = False
+    is_shown: bool = False
 
     @property
     def group(self) -> str:
@@ -61,74 +63,81 @@ class Kind:
 
 _GATEWAY = "gateway.networking.k8s.io"
 
-NAMESPACE: Final = Kind("Namespace", "namespaces", namespaced=False, order=0, is_pruned=False, is_prerequisite=True)
-RESOURCE_QUOTA: Final = Kind("ResourceQuota", "resourcequotas", order=1)
-LIMIT_RANGE: Final = Kind("LimitRange", "limitranges", order=1)
-NETWORK_POLICY: Final = Kind("NetworkPolicy", "networkpolicies", versions=("networking.k8s.io/v1",), order=1)
-SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", order=1, is_prerequisite=True)
+NAMESPACE: Final = Kind(
+    "Namespace", "namespaces", namespaced=False, order=0, is_pruned=False, is_prerequisite=True, is_shown=True
+)
+# Our own rights in the namespace: nothing else can be written there without them.
 ROLE_BINDING: Final = Kind(
     "RoleBinding", "rolebindings", versions=("rbac.authorization.k8s.io/v1",), order=1, is_prerequisite=True
 )
+RESOURCE_QUOTA: Final = Kind("ResourceQuota", "resourcequotas", order=2)
+LIMIT_RANGE: Final = Kind("LimitRange", "limitranges", order=2)
+NETWORK_POLICY: Final = Kind("NetworkPolicy", "networkpolicies", versions=("networking.k8s.io/v1",), order=2)
+SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "serviceaccounts", order=2, is_prerequisite=True)
 # Nobody may list the Secrets of a whole cluster (kubernetes.md 4.3): one watch in each namespace of ours.
-SECRET: Final = Kind("Secret", "secrets", order=2, watched="namespace", is_prerequisite=True)
+SECRET: Final = Kind("Secret", "secrets", order=3, watched="namespace", is_prerequisite=True)
 PERSISTENT_VOLUME: Final = Kind(
-    "PersistentVolume", "persistentvolumes", namespaced=False, order=3, is_prerequisite=True
+    "PersistentVolume", "persistentvolumes", namespaced=False, order=4, is_prerequisite=True
 )
-PERSISTENT_VOLUME_CLAIM: Final = Kind("PersistentVolumeClaim", "persistentvolumeclaims", order=4, is_prerequisite=True)
-SERVICE: Final = Kind("Service", "services", order=5)
-DEPLOYMENT: Final = Kind("Deployment", "deployments", versions=("apps/v1",), order=6)
+PERSISTENT_VOLUME_CLAIM: Final = Kind(
+    "PersistentVolumeClaim", "persistentvolumeclaims", order=5, is_prerequisite=True, is_shown=True
+)
+SERVICE: Final = Kind("Service", "services", order=6)
+DEPLOYMENT: Final = Kind("Deployment", "deployments", versions=("apps/v1",), order=7, is_shown=True)
 HORIZONTAL_POD_AUTOSCALER: Final = Kind(
-    "HorizontalPodAutoscaler", "horizontalpodautoscalers", versions=("autoscaling/v2",), order=7
+    "HorizontalPodAutoscaler", "horizontalpodautoscalers", versions=("autoscaling/v2",), order=8
 )
-JOB: Final = Kind("Job", "jobs", versions=("batch/v1",), order=7, is_pruned=False)
-GATEWAY: Final = Kind("Gateway", "gateways", versions=(f"{_GATEWAY}/v1",), order=8, addon="gateway-api")
-LISTENER_SET: Final = Kind("ListenerSet", "listenersets", versions=(f"{_GATEWAY}/v1",), order=9, addon="gateway-api")
+JOB: Final = Kind("Job", "jobs", versions=("batch/v1",), order=8, is_pruned=False, is_shown=True)
+GATEWAY: Final = Kind("Gateway", "gateways", versions=(f"{_GATEWAY}/v1",), order=9, addon="gateway-api", is_shown=True)
+LISTENER_SET: Final = Kind("ListenerSet", "listenersets", versions=(f"{_GATEWAY}/v1",), order=10, addon="gateway-api")
 X_LISTENER_SET: Final = Kind(
     "XListenerSet",
     "xlistenersets",
     versions=("gateway.networking.x-k8s.io/v1alpha1",),
-    order=9,
+    order=10,
     addon="gateway-api-experimental",
 )
-HTTP_ROUTE: Final = Kind("HTTPRoute", "httproutes", versions=(f"{_GATEWAY}/v1",), order=10, addon="gateway-api")
-GRPC_ROUTE: Final = Kind("GRPCRoute", "grpcroutes", versions=(f"{_GATEWAY}/v1",), order=10, addon="gateway-api")
+HTTP_ROUTE: Final = Kind("HTTPRoute", "httproutes", versions=(f"{_GATEWAY}/v1",), order=11, addon="gateway-api")
+GRPC_ROUTE: Final = Kind("GRPCRoute", "grpcroutes", versions=(f"{_GATEWAY}/v1",), order=11, addon="gateway-api")
 TLS_ROUTE: Final = Kind(
     "TLSRoute",
     "tlsroutes",
     versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha3", f"{_GATEWAY}/v1alpha2"),
-    order=10,
+    order=11,
     addon="gateway-api-experimental",
 )
 TCP_ROUTE: Final = Kind(
     "TCPRoute",
     "tcproutes",
     versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha2"),
-    order=10,
+    order=11,
     addon="gateway-api-experimental",
 )
 UDP_ROUTE: Final = Kind(
     "UDPRoute",
     "udproutes",
     versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha2"),
-    order=10,
+    order=11,
     addon="gateway-api-experimental",
 )
-ISSUER: Final = Kind("Issuer", "issuers", versions=("cert-manager.io/v1",), order=11, addon="cert-manager")
-CERTIFICATE: Final = Kind(
-    "Certificate", "certificates", versions=("cert-manager.io/v1",), order=12, addon="cert-manager"
+ISSUER: Final = Kind(
+    "Issuer", "issuers", versions=("cert-manager.io/v1",), order=12, addon="cert-manager", is_shown=True
 )
-REPLICA_SET: Final = Kind("ReplicaSet", "replicasets", versions=("apps/v1",), is_pruned=False)
-POD: Final = Kind("Pod", "pods", is_pruned=False)
-EVENT: Final = Kind("Event", "events", versions=("events.k8s.io/v1",), labelled=False, is_pruned=False)
-NODE: Final = Kind("Node", "nodes", namespaced=False, watched="none", labelled=False, is_pruned=False)
+CERTIFICATE: Final = Kind(
+    "Certificate", "certificates", versions=("cert-manager.io/v1",), order=13, addon="cert-manager", is_shown=True
+)
+REPLICA_SET: Final = Kind("ReplicaSet", "replicasets", versions=("apps/v1",), is_pruned=False, is_shown=True)
+POD: Final = Kind("Pod", "pods", is_pruned=False, is_shown=True)
+EVENT: Final = Kind("Event", "events", versions=("events.k8s.io/v1",), labelled=False, is_pruned=False, is_shown=True)
+NODE: Final = Kind("Node", "nodes", namespaced=False, labelled=False, is_pruned=False, is_shown=True)
 
 ALL: Final = (
     NAMESPACE,
+    ROLE_BINDING,
     RESOURCE_QUOTA,
     LIMIT_RANGE,
     NETWORK_POLICY,
     SERVICE_ACCOUNT,
-    ROLE_BINDING,
     SECRET,
     PERSISTENT_VOLUME,
     PERSISTENT_VOLUME_CLAIM,
@@ -151,7 +160,10 @@ ALL: Final = (
     EVENT,
     NODE,
 )
-WATCHED: Final = tuple(kind for kind in ALL if kind.watched != "none")
+WATCHED: Final = ALL
+"""What a process watches that writes apps."""
+SHOWN: Final = tuple(kind for kind in ALL if kind.is_shown)
+"""What a process of the API watches that leaves writing to others: no Secrets."""
 PRUNED: Final = tuple(sorted((k for k in ALL if k.is_pruned and k.order is not None), key=lambda k: -(k.order or 0)))
 """Kinds whose objects go when they are not rendered any more, what depends on others first."""
 
@@ -185,10 +197,13 @@ class Served:
 
     def __init__(self) -> None:
         self._versions: dict[Kind, str] = {kind: kind.versions[0] for kind in ALL if kind.addon is None}
+        self.is_known = False
+        """Discovery has been made."""
 
     def learn(self, resources: Mapping[str, Iterable[str]]) -> frozenset[Kind]:
         """Take over what discovery found: the plurals that each group version has. Gives the kinds that are new."""
         found = {version: frozenset(plurals) for version, plurals in resources.items()}
+        self.is_known = True
         new = set()
         for kind in ALL:
             if kind.addon is None:

@@ -36,6 +36,15 @@ label of ours but that of the app; without its Certificate it is of no use."""
 SERVICE_ACCOUNT: Final = "app"
 """The service account of every pod of an app; it may do nothing."""
 
+WORKER_RIGHTS: Final = "worker-in-app"
+API_RIGHTS: Final = "api-in-app"
+"""What the ClusterRoles end in that a process has in the namespace of each app; see `role`."""
+
+FILER: Final = "drycc.filer"
+"""The `type` of what reads and writes the files of a volume for us; no process type can have that name."""
+VOLUME: Final = "volume"
+"""Label of a filer: the claim that it is for."""
+
 LABEL_LIMIT: Final = 63
 NAME_LIMIT: Final = 253
 _HASH_LENGTH: Final = 8
@@ -77,6 +86,11 @@ def namespace(app: str) -> str:
     return app
 
 
+def role(prefix: str, part: str) -> str:
+    """A ClusterRole of the platform's own, and what binds it: `prefix` is the operator's choice."""
+    return f"{prefix}-{part}"
+
+
 def rules(app: str) -> str:
     """The ResourceQuota, the LimitRange and the NetworkPolicy of an app."""
     return app
@@ -105,6 +119,11 @@ def pull_secret(prefix: str, ptype: str, digest: str) -> str:
 def volume_claim(volume: str) -> str:
     """The PersistentVolumeClaim of a volume, and the volume in a pod."""
     return joined(volume)
+
+
+def filer(claim: str) -> str:
+    """The Job through which the files of a volume are reached."""
+    return f"drycc-filer-{content_hash(claim)}"
 
 
 def persistent_volume(app: str, volume: str, digest: str) -> str:

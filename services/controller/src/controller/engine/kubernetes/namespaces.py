@@ -10,7 +10,7 @@ from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.errors import ClusterConflictError, ClusterNotFoundError
 from controller.engine.kubernetes.kinds import NAMESPACE, Manifest
 from controller.engine.kubernetes.names import OURS
-from shared.errors import ConflictError
+from shared.errors import ConflictError, UnavailableError
 
 
 class NamespaceTakenError(ConflictError):
@@ -27,7 +27,7 @@ class NamespaceTakenError(ConflictError):
         )
 
 
-class NamespaceGoingError(ConflictError):
+class NamespaceGoingError(UnavailableError):
     """The namespace is being deleted and not gone yet."""
 
     code: ClassVar[str] = "namespace-terminating"

@@ -6,19 +6,31 @@ Use: `failures` tells which process types should fail now and where their last l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from controller.domain.names import RUN
-from controller.domain.spec import AppObservation, InstanceState, PtypeState
+from controller.domain.spec import AppObservation, EngineEvent, InstanceState, PtypeState
 from controller.engine.kubernetes import names
-from controller.engine.kubernetes.facts import Events, Seen, count, holds, is_going, label, note, owner_of
-from controller.engine.kubernetes.findings import Finding
+from controller.engine.kubernetes.facts import (
+    Events,
+    Seen,
+    count,
+    holds,
+    is_going,
+    label,
+    name_of,
+    note,
+    owner_of,
+    uid_of,
+)
+from controller.engine.kubernetes.findings import Finding, own_words
 from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe_jobs import is_one_off, job_instance, pods_of
-from controller.engine.kubernetes.observe_pods import instance_of
+from controller.engine.kubernetes.observe_pods import instance_of, phase_of
 from controller.engine.kubernetes.reasons import Process, failure_of, processes_of
+from controller.engine.kubernetes.reasons_pod import of_pod
 
 _ENDED = ("Succeeded", "Failed")
 
@@ -32,7 +44,15 @@ def observe(app: str, seen: Seen, now: datetime, *, logs: Mapping[str, Sequence[
             failure = finding.failure(process.ptype, (logs or {}).get(process.ptype, ()))
             state = replace(state, failure=failure)
         states.append(state)
-    return AppObservation(app, tuple(states), tuple(instances(seen)))
+    events = Events(seen.events)
+
+    def message(pod: Manifest) -> str:
+        finding = (
+            None if phase_of(pod) in ("up", "terminating", "down") else of_pod(pod, events, now, ptype=_ptype(pod))
+        )
+        return "" if finding is None else f"{finding.code}: {finding.message}"
+
+    return AppObservation(app, tuple(states), tuple(instances(seen, message)))
 
 
 def failures(seen: Seen, now: datetime) -> dict[str, Finding]:
@@ -69,15 +89,37 @@ def ptype_state(process: Process, pods: Iterable[Manifest]) -> PtypeState:
     )
 
 
-def instances(seen: Seen) -> Iterable[InstanceState]:
-    """Every process that runs, or has ended and is still known. A one-off is its Job, under the Job's name."""
+def events_of(seen: Seen, *, instance: str | None = None, ptype: str | None = None) -> tuple[EngineEvent, ...]:
+    """What the cluster has noted of an instance, or of a process type: its Deployment and the ReplicaSets of that."""
+    events = Events(seen.events)
+    things: list[Manifest] = []
+    if instance is not None:
+        jobs = [job for job in seen.jobs if name_of(job) == instance]
+        things += [*jobs, *(pod for job in jobs for pod in pods_of(job, seen.pods))]
+        things += [pod for pod in seen.pods if name_of(pod) == instance]
+    elif ptype is not None:
+        things += [one for one in (*seen.deployments, *seen.replica_sets) if label(one, names.TYPE) == ptype]
+    found = [
+        happening for thing in things for happening in events.about(thing["kind"], name_of(thing), uid=uid_of(thing))
+    ]
+    told = [EngineEvent(one.reason, own_words(one.note), one.last) for one in found]
+    return tuple(sorted(told, key=lambda event: event.at))
+
+
+def instances(seen: Seen, message: Callable[[Manifest], str] = lambda _: "") -> Iterable[InstanceState]:
+    """Every process that runs, or has ended and is still known. A one-off is its Job, under the Job's name. `message`
+    tells why a pod is not up."""
     for pod in seen.pods:
         is_ours = label(pod, names.HERITAGE) == names.OURS[names.HERITAGE]
         if is_ours and label(pod, names.TYPE) not in ("", RUN) and owner_of(pod)[0] != "Job":
-            yield instance_of(pod)
+            yield replace(instance_of(pod), message=message(pod))
     for job in seen.jobs:
         if is_one_off(job):
             yield job_instance(job, pods_of(job, seen.pods))
+
+
+def _ptype(pod: Manifest) -> str:
+    return label(pod, names.TYPE)
 
 
 def _is_of_before(pod: Manifest, process: Process) -> bool:

@@ -32,7 +32,7 @@ def leftovers(
     weakness 14). It also stays for `secret_grace` after it was made: whoever made it may be about to refer to it.
     """
     used = _secrets_in_use(cache, app)
-    may_prune_secrets = cache.synced(app)
+    may_prune_secrets = cache.synced(app) and cache.has_secrets(app)
     found = []
     for kind in PRUNED:
         if kind is SECRET and not may_prune_secrets:

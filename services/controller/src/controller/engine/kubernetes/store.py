@@ -7,12 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from controller.engine.kubernetes.kinds import EVENT, NAMESPACE, Kind
+from controller.engine.kubernetes.kinds import EVENT, NAMESPACE, NODE, Kind
 from controller.engine.kubernetes.names import APP
 from controller.engine.kubernetes.trim import Entry
 
 MOST_EVENTS: Final = 200
 """Kubernetes events that are kept of one app; older ones go first."""
+CLUSTER: Final = ""
+"""Stands for the app of what belongs to none; its changes are nobody's."""
 _MOST_GRAVES: Final = 2000
 
 
@@ -126,7 +128,8 @@ class Store:
     def _changed(self, app: str) -> None:
         for wake in self._waiting.get(app, ()):
             wake.set()
-        self._on_change(app)
+        if app != CLUSTER:
+            self._on_change(app)
 
 
 def app_of(kind: Kind, live: Mapping[str, Any]) -> str:
@@ -136,4 +139,6 @@ def app_of(kind: Kind, live: Mapping[str, Any]) -> str:
         return str(metadata.get("namespace", ""))
     if kind is NAMESPACE:
         return str(metadata["name"])
+    if kind is NODE:
+        return CLUSTER
     return str((metadata.get("labels") or {}).get(APP, ""))

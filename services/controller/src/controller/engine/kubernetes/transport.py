@@ -161,7 +161,7 @@ class Transport:
         return answer
 
     async def websocket(
-        self, path: str, *, query: Sequence[tuple[str, str]], protocols: tuple[str, ...], heartbeat: float
+        self, path: str, *, query: Sequence[tuple[str, str]], protocols: tuple[str, ...], heartbeat: float | None
     ) -> ClientWebSocketResponse:
         """Open a WebSocket that speaks one of these protocols."""
         await self._refresh()

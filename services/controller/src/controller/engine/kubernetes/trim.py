@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, JOB, POD, REPLICA_SET, SECRET, Kind, Manifest
+from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, JOB, NODE, POD, REPLICA_SET, SECRET, Kind, Manifest
 from controller.engine.kubernetes.names import FIELD_MANAGER
 
 DIGESTS: Final = "digests"
@@ -30,6 +30,7 @@ _POD_KEEPS: Final = (
     "volumes",
 )
 _CONTAINER_KEEPS: Final = ("name", "image", "command", "args", "resources", "ports", "volumeMounts")
+_NODE_METADATA: Final = ("name", "uid", "labels", "deletionTimestamp")
 _EVENT_NOISE: Final = ("deprecatedSource", "reportingController", "reportingInstance", "action")
 
 
@@ -58,6 +59,8 @@ class Entry:
 
 def entry_of(kind: Kind, live: Manifest) -> Entry:
     """What to keep of an object that the API server sent."""
+    if kind is NODE:
+        return Entry(interned(_node(live)), version_of(live["metadata"].get("resourceVersion")))
     trimmed = {**live, "metadata": _metadata(live["metadata"])}
     used: frozenset[str] = frozenset()
     if kind is SECRET:
@@ -118,6 +121,16 @@ def _decoded(value: object) -> bytes:
         return base64.b64decode(str(value), validate=True)
     except ValueError:
         return str(value).encode()
+
+
+def _node(node: Mapping[str, Any]) -> Manifest:
+    """What tells whether pods can run there. A machine says every few minutes, at times every few seconds, that it is
+    alive: nothing of what changes by that is kept."""
+    metadata = {key: node["metadata"][key] for key in _NODE_METADATA if key in node["metadata"]}
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    ready = [{"type": "Ready", "status": one.get("status")} for one in conditions if one.get("type") == "Ready"]
+    unschedulable = bool((node.get("spec") or {}).get("unschedulable"))
+    return {"metadata": metadata, "spec": {"unschedulable": unschedulable}, "status": {"conditions": ready}}
 
 
 def _pod(spec: Mapping[str, Any]) -> Manifest:

@@ -10,7 +10,12 @@ from contextlib import aclosing
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterError, ClusterGoneError, ClusterNotFoundError
+from controller.engine.kubernetes.errors import (
+    ClusterError,
+    ClusterForbiddenError,
+    ClusterGoneError,
+    ClusterNotFoundError,
+)
 from controller.engine.kubernetes.kinds import Kind
 from controller.engine.kubernetes.store import Store, app_of
 from controller.engine.kubernetes.trim import entry_of, version_of
@@ -21,6 +26,8 @@ _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _STEADY_SECONDS: Final = 5.0
 _SHORTEST_WATCH_SECONDS: Final = 300
+_RIGHTS_SECONDS: Final = 10.0
+"""How long rights in a namespace may take after it was made: they are given there by an object of their own."""
 log = get_logger(__name__)
 
 
@@ -48,10 +55,17 @@ class Watcher:
         self._on_synced = on_synced
         self.is_synced = False
         """The first list has been read."""
+        self.lost_at: float | None = None
+        """When the cluster was last heard of, by the clock of the loop; None while it is heard of."""
+        self.is_denied = False
+        """We may not read these objects, or not yet."""
+        self.is_ending = False
+        """Their namespace is on its way out, and our rights with it."""
 
     async def run(self, lists: asyncio.Semaphore) -> None:
         """Run until the cluster has no such kind any more; `lists` bounds how many lists are read at a time."""
         loop = asyncio.get_running_loop()
+        born = loop.time()
         while True:
             started = loop.time()
             try:
@@ -67,6 +81,8 @@ class Watcher:
                     self._store.replace(self.kind, self._namespace, (), version=sys.maxsize)
                     return
                 self._tell(exc)
+            except ClusterForbiddenError as exc:
+                self._deny(exc, is_young=loop.time() - born < _RIGHTS_SECONDS)
             except ClusterError as exc:
                 self._tell(exc)
             if loop.time() - started < _STEADY_SECONDS:
@@ -75,8 +91,20 @@ class Watcher:
                 self._pause = _FIRST_PAUSE_SECONDS
                 self._told = ""
 
+    def _deny(self, exc: ClusterForbiddenError, *, is_young: bool) -> None:
+        if exc.http_status == 403 and not self.is_denied:
+            self.is_denied = True
+            self._on_synced()
+        if self._namespace is None or not (is_young or self.is_ending):
+            self._tell(exc)
+
+    def _heard(self) -> None:
+        self.lost_at = None
+
     def _tell(self, exc: ClusterError) -> None:
         """Log why it broke, once until that changes: it is tried again every few seconds."""
+        if self.lost_at is None:
+            self.lost_at = asyncio.get_running_loop().time()
         if exc.words != self._told:
             self._told = exc.words
             log.warning("watch_broken", kind=self.kind.kind, namespace=self._namespace, error=exc.words)
@@ -90,6 +118,7 @@ class Watcher:
                 version = page.resource_version
         self._store.replace(self.kind, self._namespace, entries, version=version_of(version))
         self._version = version
+        self.is_denied = False
         if not self.is_synced:
             self.is_synced = True
             self._on_synced()
@@ -102,6 +131,7 @@ class Watcher:
             labels=self._labels,
             resource_version=self._version,
             timeout_seconds=seconds,
+            on_open=self._heard,
         )
         async with aclosing(watch) as events:
             async for event in events:

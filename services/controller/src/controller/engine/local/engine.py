@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState, ProcessSpec
+from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.local.app import LocalApp
@@ -135,6 +135,13 @@ class LocalEngine:
         if known := self._apps.get(app):
             return known.observe(jobs)
         return AppObservation(app, (), tuple(jobs))
+
+    async def events(
+        self, app: str, *, instance: str | None = None, ptype: str | None = None
+    ) -> tuple[EngineEvent, ...]:
+        """Nothing: all that is known is in the observation."""
+        del app, instance, ptype
+        return ()
 
     async def explain(self, app: str, ptype: str) -> Failure | None:
         """Why the newest instance of that type is not ready."""

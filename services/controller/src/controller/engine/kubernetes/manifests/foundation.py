@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from controller.engine.kubernetes import names
-from controller.engine.kubernetes.config import KubernetesConfig
+from controller.engine.kubernetes.config import Account, KubernetesConfig
 from controller.engine.kubernetes.manifests.base import Manifest, app_object, plain
 from controller.engine.kubernetes.manifests.policies import network_policy
 from controller.engine.kubernetes.manifests.quantities import canonical_all
@@ -15,9 +15,10 @@ _LIMITED = ("cpu", "ephemeral-storage", "memory")
 
 
 def render_foundation(app: str, quota: Mapping[str, object] | None, config: KubernetesConfig) -> tuple[Manifest, ...]:
-    """Namespace, quota, limit range, network policy and service account, in the order of apply."""
+    """Namespace, our rights in it, quota, limit range, network policy and service account, in the order of apply."""
     found = (
         _namespace(app, config),
+        *_rights(app, config),
         None if quota is None else _quota(app, quota),
         _limit_range(app, config) if config.limit_range else None,
         network_policy(app, config) if config.network_policy else None,
@@ -35,6 +36,25 @@ def _namespace(app: str, config: KubernetesConfig) -> Manifest:
     }
     labels = {**config.namespace_labels, **security, **names.labels(app)}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.namespace(app), "labels": labels}}
+
+
+def _rights(app: str, config: KubernetesConfig) -> Iterator[Manifest]:
+    """What the platform itself may do with the app: it may do so nowhere else (weakness 50)."""
+    worker, api = config.worker_account, config.api_account or config.worker_account
+    for account, part in ((worker, names.WORKER_RIGHTS), (api, names.API_RIGHTS)):
+        if account is not None:
+            yield _binding(app, account, names.role(config.role_prefix, part))
+
+
+def _binding(app: str, account: Account, role: str) -> Manifest:
+    return app_object(
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
+        app,
+        role,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        subjects=[{"kind": "ServiceAccount", "namespace": account.namespace, "name": account.name}],
+    )
 
 
 def _quota(app: str, quota: Mapping[str, object]) -> Manifest:

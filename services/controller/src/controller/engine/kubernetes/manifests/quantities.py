@@ -25,13 +25,23 @@ def canonical(quantity: str) -> str:
     found = _QUANTITY.fullmatch(quantity.strip())
     if found is None:
         return quantity
+    value, suffix = amount_of(quantity), found["suffix"]
+    if suffix in _BINARY[1:] and abs(value) >= 1024 and value == value.to_integral_value():
+        return _binary(value)
+    return _decimal(value, exponential=suffix[:1] in ("e", "E") and len(suffix) > 1)
+
+
+def amount_of(quantity: str) -> Decimal:
+    """The quantity as a number; 0 for what is none."""
+    found = _QUANTITY.fullmatch(quantity.strip())
+    if found is None:
+        return Decimal(0)
     number, suffix = Decimal(found["number"]), found["suffix"]
     if suffix in _BINARY[1:]:
-        value = _EXACT.multiply(number, Decimal(1024 ** _BINARY.index(suffix)))
-        return _binary(value) if abs(value) >= 1024 and value == value.to_integral_value() else _decimal(value)
+        return _EXACT.multiply(number, Decimal(1024 ** _BINARY.index(suffix)))
     if suffix[:1] in ("e", "E") and len(suffix) > 1:
-        return _decimal(_EXACT.scaleb(number, int(suffix[1:])), exponential=True)
-    return _decimal(_EXACT.scaleb(number, _DECIMAL[suffix]))
+        return _EXACT.scaleb(number, int(suffix[1:]))
+    return _EXACT.scaleb(number, _DECIMAL[suffix])
 
 
 def canonical_all(quantities: Mapping[str, object]) -> dict[str, str]:

@@ -19,6 +19,7 @@ HISTORY_LIMIT: Final = "KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT"
 _SURGE: Final = "25%"
 _ZONE, _HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 _MOST_DIGITS: Final = 7
+_SETTLING_SECONDS: Final = 2
 
 
 def render_process(
@@ -41,6 +42,8 @@ def _deployment(
 ) -> Manifest:
     """With an autoscaler, the number of replicas is its business (weakness 20), unless there are to be none at all."""
     history = _number(process, HISTORY_LIMIT, config.revision_history_limit)
+    template = parts.template(restart_policy="Always", topologySpreadConstraints=_spread(app, process))
+    is_asked = any("readinessProbe" in container for container in template["spec"]["containers"])
     return app_object(
         "apps/v1",
         "Deployment",
@@ -60,7 +63,9 @@ def _deployment(
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": _surge(process, config, is_scaled), "maxUnavailable": 0},
             },
-            "template": parts.template(restart_policy="Always", topologySpreadConstraints=_spread(app, process)),
+            # Without a check a process is ready as soon as it runs: one that ends at once is not to count.
+            **({} if is_asked else {"minReadySeconds": _SETTLING_SECONDS}),
+            "template": template,
         },
     )
 

@@ -1,0 +1,363 @@
+"""The engine that runs apps on Kubernetes: every app is a namespace, and the cluster's own controllers do the work.
+
+What an app should be is rendered, compared with what the watches have told, and written where it differs
+(kubernetes.md 5.5). Nothing here waits for pods: whoever follows `watch` hears of every change, and looks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
+from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_storage import VolumeSpec
+from controller.engine.kubernetes.apply import Applied, Applier, ObjectError
+from controller.engine.kubernetes.cache import Cache
+from controller.engine.kubernetes.claims import as_they_are
+from controller.engine.kubernetes.client import Client
+from controller.engine.kubernetes.config import KubernetesConfig
+from controller.engine.kubernetes.errors import (
+    ClusterDeniedError,
+    ClusterError,
+    ClusterInvalidError,
+    ClusterUnavailableError,
+)
+from controller.engine.kubernetes.exec import open_exec
+from controller.engine.kubernetes.facts import Events, name_of, uid_of
+from controller.engine.kubernetes.files import Filers
+from controller.engine.kubernetes.findings import Finding, LogSource
+from controller.engine.kubernetes.instances import container_of, pod_of
+from controller.engine.kubernetes.jobs import LAST_LINES, Jobs
+from controller.engine.kubernetes.kinds import (
+    ALL,
+    CERTIFICATE,
+    GATEWAY,
+    JOB,
+    NAMESPACE,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    SHOWN,
+    WATCHED,
+    Manifest,
+    kind_of,
+)
+from controller.engine.kubernetes.logs import Logs
+from controller.engine.kubernetes.machines import has_machine
+from controller.engine.kubernetes.manifests import check_handlers, render
+from controller.engine.kubernetes.manifests.volumes import render_volume
+from controller.engine.kubernetes.namespaces import NamespaceTakenError
+from controller.engine.kubernetes.observe import events_of, failures, observe
+from controller.engine.kubernetes.reasons import QUOTA_PATIENCE, explain, processes_of
+from controller.engine.kubernetes.removal import remove
+from controller.engine.kubernetes.seen import network_of, pending_hosts, seen_of
+from controller.engine.kubernetes.transport import Access
+from controller.engine.port import EngineAwayError, ExecSession, Feature, FileStore, NotSupportedError
+from shared.clock import Clock, SystemClock
+from shared.errors import NotFoundError, SuiteError
+from shared.logging import get_logger
+
+START_SECONDS: Final = 30.0
+"""How long the start waits for all that the cluster has; it goes on without."""
+KNOWN_SECONDS: Final = 10.0
+"""How long a call waits until everything is known of its app."""
+SILENCE_SECONDS: Final = 5.0
+"""A cluster that was not heard of for so long is away: what is known of it does not count."""
+REMOVE_SECONDS: Final = 2.0
+"""How long a removal is waited for: the reconciler has others to do, and comes again when the namespace is gone."""
+
+_ALWAYS: Final[frozenset[Feature]] = frozenset({"autoscale", "lifecycle", "quota", "tags", "volumes"})
+_LATER: Final = QUOTA_PATIENCE + timedelta(seconds=2)
+_FINAL: Final = (ClusterDeniedError, ClusterInvalidError, NamespaceTakenError)
+_OPTIONAL: Final = frozenset(kind.kind for kind in ALL if kind.addon is not None)
+"""What leads requests to what runs: an app runs without, so that no release fails for it."""
+log = get_logger(__name__)
+
+
+class KubernetesEngine:
+    """Implements `engine.port.Engine`."""
+
+    def __init__(self, access: Access, config: KubernetesConfig | None = None, *, clock: Clock | None = None) -> None:
+        self._config = config or KubernetesConfig()
+        self._clock = clock or SystemClock()
+        self.client = Client(access)
+        """What talks to the API server; its `calls` count what was sent."""
+        self._cache = Cache(self.client, kinds=WATCHED if self._config.is_worker else SHOWN)
+        self._applier = Applier(self.client, self._cache, clock=self._clock)
+        self._logs = Logs(self.client, self._cache)
+        self._jobs = Jobs(self.client, self._cache, self._logs, self._config, self._put, clock=self._clock)
+        self._filers = Filers(self.client, self._cache, self._config, clock=self._clock)
+        self._locks: dict[str, _Lock] = {}
+        self._problems: dict[str, tuple[ObjectError, ...]] = {}
+        self._looks: dict[str, asyncio.TimerHandle] = {}
+        self._last_lines = _Remembered()
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the cluster has: gateways need the Gateway API and a class for them, TLS needs cert-manager."""
+        served = self.client.served.kinds()
+        has_gateways = GATEWAY in served and bool(self._config.gateway_class)
+        network: set[Feature] = {"gateways", "wildcards"} if has_gateways else set()
+        if has_gateways and CERTIFICATE in served:
+            network.add("tls")
+        return _ALWAYS | network
+
+    async def start(self) -> None:
+        """Learn what the cluster has. One that does not answer now is tried again for as long as this runs.
+
+        Raises:
+            InvalidInputError: there is no usable configuration.
+        """
+        try:
+            await self.client.open()
+        except ClusterError as exc:
+            log.warning("cluster_away", error=exc.detail)
+        await self._cache.start()
+        if not await self._cache.wait_synced(seconds=START_SECONDS):
+            log.warning("cluster_not_known_yet", seconds=START_SECONDS)
+
+    async def close(self) -> None:
+        """Close all connections; the apps run on."""
+        for look in self._looks.values():
+            look.cancel()
+        self._looks.clear()
+        await self._filers.close()
+        await self._cache.close()
+        await self.client.close()
+
+    async def apply(self, spec: AppSpec) -> None:
+        """See `Engine.apply`; everything is written when this returns.
+
+        What only leads requests to the app (gateways, routes, certificates) fails for itself: `network` tells why.
+
+        Raises:
+            NotSupportedError: the spec asks for what a cluster cannot have.
+            NamespaceTakenError: the namespace of that name is somebody else's.
+            ClusterDeniedError, ClusterInvalidError: the cluster will not have it, in its own words.
+            ClusterUnavailableError: it does not answer, or something else stands in the way for now.
+        """
+        await self._know(spec.app)
+        pending = pending_hosts(self._cache, spec.app, spec.network, self._config)
+        manifests = render(spec, self._config, pending=pending)
+        async with self._alone(spec.app):
+            applied = await self._applier.apply(spec.app, as_they_are(self._cache, spec.app, manifests))
+        self._note_problems(spec.app, applied)
+        _raise_for(applied)
+        await self._filers.sweep(spec.app)
+
+    async def remove(self, app: str) -> None:
+        """See `Engine.remove`."""
+        await self._know(app)
+        async with self._alone(app):
+            await remove(self.client, self._cache, app, seconds=REMOVE_SECONDS)
+        self._applier.forget(app)
+        self._problems.pop(app, None)
+
+    def watch(self) -> AsyncIterator[str]:
+        """See `Engine.watch`."""
+        return self._cache.watch()
+
+    async def observe(self, app: str) -> AppObservation:
+        """See `Engine.observe`. Reads the last lines of what has failed, and nothing else, from the cluster."""
+        seen, now = seen_of(self._cache, app), self._clock.now()
+        found = failures(seen, now)
+        logs = {ptype: await self._lines_of(app, finding) for ptype, finding in found.items()}
+        observation = observe(app, seen, now, logs=logs)
+        if any(not state.settled for state in observation.ptypes):
+            self._look_later(app)
+        return observation
+
+    async def explain(self, app: str, ptype: str) -> Failure | None:
+        """See `Engine.explain`."""
+        seen, now = seen_of(self._cache, app), self._clock.now()
+        process = next((one for one in processes_of(seen) if one.ptype == ptype), None)
+        finding = None if process is None else explain(process, Events(seen.events), now)
+        return None if finding is None else finding.failure(ptype, await self._lines_of(app, finding))
+
+    async def events(
+        self, app: str, *, instance: str | None = None, ptype: str | None = None
+    ) -> tuple[EngineEvent, ...]:
+        """See `Engine.events`."""
+        return events_of(seen_of(self._cache, app), instance=instance, ptype=ptype)
+
+    async def network(self, app: str) -> NetworkObservation:
+        """See `Engine.network`."""
+        return network_of(self._cache, app, self._problems.get(app, ()))
+
+    async def check_volume(self, app: str, volume: VolumeSpec) -> None:
+        """See `Engine.check_volume`: the API server is asked, and changes nothing."""
+        if self._cache.find(NAMESPACE, app, app) is None:
+            return  # it comes with the first release
+        for manifest in render_volume(app, volume, self._config):
+            if kind_of(manifest) is PERSISTENT_VOLUME_CLAIM:
+                await self.client.apply(manifest, dry_run=True)
+
+    async def files(self, app: str, volume: str) -> FileStore:
+        """See `Engine.files`."""
+        return await self._filers.store(app, volume)
+
+    async def run(self, job: JobSpec) -> None:
+        """See `Engine.run`."""
+        await self._know(job.app)
+        await self._jobs.run(job)
+
+    async def job(self, app: str, name: str) -> JobState | None:
+        """See `Engine.job`."""
+        await self._know(app)
+        return await self._jobs.state(app, name)
+
+    async def stop_job(self, app: str, name: str) -> None:
+        """See `Engine.stop_job`."""
+        await self._know(app)
+        await self._jobs.stop(app, name)
+
+    def logs(self, app: str, *, instance: str | None, lines: int, follow: bool) -> AsyncIterator[bytes]:
+        """See `Engine.logs`."""
+        return self._logs.stream(app, instance=instance, lines=lines, follow=follow)
+
+    async def exec(self, app: str, instance: str, *, command: Sequence[str], tty: bool, stdin: bool) -> ExecSession:
+        """See `Engine.exec`."""
+        pod = pod_of(self._cache, app, instance)
+        if pod is None:
+            raise NotFoundError(f"{instance} does not run; see `drycc ps` for what does")
+        return await open_exec(self.client, app, name_of(pod), container_of(pod), command=command, tty=tty, stdin=stdin)
+
+    async def stop_instance(self, app: str, instance: str) -> None:
+        """See `Engine.stop_instance`."""
+        if self._cache.find(JOB, app, instance) is not None:
+            await self._jobs.stop(app, instance)
+            return
+        entry = self._cache.find(POD, app, instance)
+        if entry is not None:
+            await self.client.delete(POD, instance, app, uid=uid_of(entry.object) or None)
+
+    def has_machine(self, tags: Mapping[str, str]) -> bool:
+        """See `Engine.has_machine`."""
+        return has_machine(self._cache, tags)
+
+    def check(self, process: ProcessSpec) -> None:
+        """See `Engine.check`."""
+        if not process.image or process.image.startswith("workspace/"):
+            raise NotSupportedError(
+                "a cluster runs container images, and this build is none: push again, or deploy an image"
+            )
+        check_handlers(process)
+
+    async def _put(self, app: str, manifests: Sequence[Manifest]) -> Applied:
+        async with self._alone(app):
+            applied = await self._applier.put(manifests)
+        _raise_for(applied)
+        return applied
+
+    async def _know(self, app: str) -> None:
+        """Wait until all is known of the app.
+
+        Raises:
+            EngineAwayError: nothing has been heard of the cluster for a while.
+            ClusterUnavailableError: not everything is known yet.
+        """
+        if self._cache.silence() > SILENCE_SECONDS:
+            raise EngineAwayError("The cluster cannot be reached: its API server does not answer")
+        if self._cache.synced(app):
+            return
+        if not await self._cache.wait_synced(app, seconds=KNOWN_SECONDS):
+            raise ClusterUnavailableError("see what runs", "not everything that the cluster has is known yet")
+
+    @asynccontextmanager
+    async def _alone(self, app: str) -> AsyncIterator[None]:
+        """Nobody else of this process writes objects of that app meanwhile."""
+        lock = self._locks.setdefault(app, _Lock())
+        lock.users += 1
+        try:
+            async with lock.lock:
+                yield
+        finally:
+            lock.users -= 1
+            if not lock.users:
+                self._locks.pop(app, None)
+
+    def _note_problems(self, app: str, applied: Applied) -> None:
+        told = tuple(error for error in applied.errors if _is_optional(error))
+        if told == self._problems.get(app, ()):
+            return
+        for error in told:
+            log.warning("object_not_applied", app=app, kind=error.kind, name=error.name, error=error.message)
+        if told:
+            self._problems[app] = told
+        else:
+            self._problems.pop(app, None)
+
+    def _look_later(self, app: str) -> None:
+        """Some reasons are final only after a time in which the cluster has nothing new to say."""
+        if app not in self._looks:
+            loop = asyncio.get_running_loop()
+            self._looks[app] = loop.call_later(_LATER.total_seconds(), self._look, app)
+
+    def _look(self, app: str) -> None:
+        del self._looks[app]
+        self._cache.wake(app)
+
+    async def _lines_of(self, app: str, finding: Finding) -> tuple[str, ...]:
+        if finding.log_source is None:
+            return ()
+        known = self._last_lines.get(app, finding.log_source, self._clock.now())
+        if known is not None:
+            return known
+        lines = await self._logs.tail(app, finding.log_source, lines=LAST_LINES)
+        self._last_lines.put(app, finding.log_source, lines, self._clock.now())
+        return lines
+
+
+class _Lock:
+    """A lock, and how many have it or wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class _Remembered:
+    """Last lines that were read a moment ago: whoever lists what runs again and again does not read them each time."""
+
+    _LIFETIME: Final = timedelta(seconds=10)
+    _MOST: Final = 1000
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, LogSource], tuple[datetime, tuple[str, ...]]] = {}
+
+    def get(self, app: str, source: LogSource, now: datetime) -> tuple[str, ...] | None:
+        when, lines = self._lines.get((app, source), (None, ()))
+        return lines if when is not None and now - when < self._LIFETIME else None
+
+    def put(self, app: str, source: LogSource, lines: tuple[str, ...], now: datetime) -> None:
+        self._lines.pop((app, source), None)
+        self._lines[app, source] = (now, lines)
+        if len(self._lines) > self._MOST:
+            del self._lines[next(iter(self._lines))]
+
+
+def _is_optional(error: ObjectError) -> bool:
+    return error.kind in _OPTIONAL
+
+
+def _raise_for(applied: Applied) -> None:
+    """What keeps the app itself from being what it should be.
+
+    What will not pass is raised as it is; the rest is worth another try.
+    """
+    causes = [error.cause for error in applied.errors if not _is_optional(error) and error.cause is not None]
+    final = next((cause for cause in causes if isinstance(cause, _FINAL)), None)
+    if final is not None:
+        raise final
+    for cause in causes:
+        raise cause if cause.status >= 500 else _passing(cause)
+
+
+def _passing(cause: SuiteError) -> ClusterUnavailableError:
+    """An error that may be another's doing, and be gone at the next look."""
+    if isinstance(cause, ClusterError):
+        return ClusterUnavailableError(cause.action, cause.words, reason=cause.reason, http_status=cause.http_status)
+    return ClusterUnavailableError("apply it", cause.detail)

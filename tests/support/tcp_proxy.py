@@ -1,0 +1,95 @@
+"""A line to a server that a test can cut: what a network does that no server can be made to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+_CHUNK: Final = 65536
+
+
+class TcpProxy:
+    """Listens on a port of this machine and passes everything on, until it is cut."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._lines: set[asyncio.Task[None]] = set()
+        self._is_passing = asyncio.Event()
+        self._is_passing.set()
+        self.port = 0
+
+    async def open(self) -> None:
+        """Take connections, at the same port as before."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Break all connections and take no more."""
+        if self._server is not None:
+            self._server.close()
+        for line in self._lines:
+            line.cancel()
+        await asyncio.gather(*self._lines, return_exceptions=True)
+
+    def hold(self) -> None:
+        """Take everything and pass nothing on, as a network that loses packets: connections do not break."""
+        self._is_passing.clear()
+
+    def release(self) -> None:
+        """Pass on what was held, and go on."""
+        self._is_passing.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = asyncio.current_task()
+        assert line is not None
+        self._lines.add(line)
+        writers = [writer]
+        try:
+            their_reader, their_writer = await asyncio.open_connection(*self._target)
+            writers.append(their_writer)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass(reader, their_writer))
+                group.create_task(self._pass(their_reader, writer))
+        except* OSError:
+            pass  # either side has ended it
+        except* asyncio.CancelledError:
+            pass  # a task of the server: nobody waits for it
+        finally:
+            self._lines.discard(line)
+            for one in writers:
+                one.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            await self._is_passing.wait()
+            writer.write(data)
+            await writer.drain()
+        with suppress(OSError):
+            writer.write_eof() if writer.can_write_eof() else writer.close()
+
+
+@asynccontextmanager
+async def proxied(kubeconfig: Path, directory: Path) -> AsyncIterator[tuple[TcpProxy, Path]]:
+    """A line to the API server of a kubeconfig (in JSON), and a kubeconfig that leads through it."""
+    content = json.loads(kubeconfig.read_text())
+    cluster = content["clusters"][0]["cluster"]
+    server = urlsplit(cluster["server"])
+    assert server.hostname is not None
+    proxy = TcpProxy(server.hostname, server.port or 443)
+    await proxy.open()
+    # Its certificate is for its own name.
+    cluster |= {"server": f"https://127.0.0.1:{proxy.port}", "tls-server-name": server.hostname}
+    path = directory / "kubeconfig-of-the-line"
+    path.write_text(json.dumps(content))
+    path.chmod(0o600)
+    try:
+        yield proxy, path
+    finally:
+        proxy.release()
+        await proxy.cut()
