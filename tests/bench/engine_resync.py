@@ -39,11 +39,14 @@ _ENVIRONMENT: Final = "BENCH_RESYNC"
 
 @dataclass(frozen=True)
 class Resync:
-    """Seconds from the start of a worker until it had looked at every app: `made_seconds` when it had to make them,
-    `seconds` when all was there. Memory in megabytes, then and the most of it until then."""
+    """Seconds from the start of a worker's process until it had looked at every app: `made_seconds` when it had to make
+    them, `seconds` when all was there. Of the latter, `known_seconds` until it knew what the cluster has, and
+    `cpu_seconds` on the core. Memory in megabytes, then and the most of it until then."""
 
     made_seconds: float
+    known_seconds: float
     seconds: float
+    cpu_seconds: float
     requests: int
     mb: float
     most_mb: float
@@ -54,21 +57,26 @@ class CountingEngine(KubernetesEngine):
 
     def __init__(self, access: Kubeconfig, config: KubernetesConfig, *, apps: int) -> None:
         super().__init__(access, config)
-        self._missing = apps
-        self._seen: set[str] = set()
+        self._wanted_apps = apps
+        self._told_apps: set[str] = set()
         self.has_all = asyncio.Event()
 
     async def apply(self, spec: AppSpec) -> None:
         """See `Engine.apply`."""
         await super().apply(spec)
-        self._seen.add(spec.app)
-        if len(self._seen) >= self._missing:
+        self._told_apps.add(spec.app)
+        if len(self._told_apps) >= self._wanted_apps:
             self.has_all.set()
 
 
 async def resync(database_url: str, kubeconfig: Path, *, apps: int, keys: str) -> Resync:
     """Make so many apps at 0 processes, measure, and destroy them."""
-    options: dict[str, Any] = {"prefix": "bench-many", "served": False, "encryption_keys": [keys]}
+    options: dict[str, Any] = {
+        "prefix": "bench-many",
+        "served": False,
+        "encryption_keys": [keys],
+        "config": {"is_worker": False},
+    }
     async with running_platform(kubeconfig, database_url, run_worker=False, **options) as platform:
         await _make(platform, apps)
         try:
@@ -79,7 +87,7 @@ async def resync(database_url: str, kubeconfig: Path, *, apps: int, keys: str) -
                 await _destroy(platform)
         finally:
             platform.apps.clear()
-    return Resync(first["seconds"], second["seconds"], second["requests"], second["mb"], second["most_mb"])
+    return Resync(first["seconds"], **second)
 
 
 async def _make(platform: Platform, count: int) -> None:
@@ -141,10 +149,13 @@ async def _work(facts: dict[str, Any], began: float) -> None:
     bus = InProcessBus()
     try:
         await engine.start()
-        async with open_process(settings, bus=bus, engine=engine) as context, working(context):
+        known = time.time()
+        async with open_process(settings, is_worker=True, bus=bus, engine=engine) as context, working(context):
             await engine.has_all.wait()
             told = {
+                "known_seconds": known - began,
                 "seconds": time.time() - began,
+                "cpu_seconds": sum(psutil.Process().cpu_times()[:2]),
                 "requests": engine.client.calls.reads + engine.client.calls.writes,
                 "mb": psutil.Process().memory_info().rss / 1e6,
                 "most_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from support.cluster_image import image
 from support.cluster_rights import Rights, granted_rights
 from support.cluster_world import World, running_world
 from support.kubectl import Kubectl
@@ -29,6 +30,12 @@ def rights(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The accounts of the platform, with what they may do; `rights.config` goes with their kubeconfigs."""
     with granted_rights(kubectl, tmp_path_factory.mktemp("rights")) as granted:
         yield granted
+
+
+@pytest.fixture(scope="session")
+def sample_image(kubectl: Kubectl) -> str:
+    """The image of an app that does as it is told (`support/cluster_images/sample`), by the name that pods pull."""
+    return image("sample")
 
 
 @pytest.fixture

@@ -97,8 +97,8 @@ async def test_output_and_exit_codes(shell: Shell, image: str) -> None:
     out, err, code = await shell.run(pod, "no-such-program")
     assert (out, code) == (b"", 127)
     assert re.search(rb"no-such-program.*not found", err)
-    await shell.run(pod, "sh", "-c", "echo x > /tmp/plain")
-    out, err, code = await shell.run(pod, "/tmp/plain")
+    await shell.run(pod, "sh", "-c", "echo x > /plain")
+    out, err, code = await shell.run(pod, "/plain")
     assert (out, code) == (b"", 126)
     assert b"denied" in err
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -118,6 +118,10 @@ async def test_files_come_back_byte_for_byte(make_place: Callable[..., Awaitable
         "large.bin", "dir/large.bin", len(data), False,
     )  # fmt: skip
     assert [one.is_dir for one in await store.list("")] == [True]
+    _, stream = await store.read("dir/large.bin")  # one that nobody wants any more
+    assert isinstance(stream, AsyncGenerator)
+    await anext(stream)
+    await stream.aclose()
     await store.write("dir/large.bin", pieces(b"small now"))
     assert await content(store, "dir/large.bin") == b"small now"
     assert (await place.inside("id -u; id -g; stat -c %a /data/dir/large.bin")).split() == ["1001", "1001", "664"]

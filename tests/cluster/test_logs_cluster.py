@@ -32,8 +32,8 @@ class Bench:
         self.app = app
         self.logs = Logs(world.client, world.cache)
 
-    async def start(self, name: str, script: str, **spec: object) -> None:
-        manifest: Manifest = speaker(self.app, name, script, **spec)
+    async def start(self, name: str, script: str, *, restart: str = "Always") -> None:
+        manifest: Manifest = speaker(self.app, name, script, restartPolicy=restart)
         await asyncio.to_thread(self.kubectl.apply, [manifest])
         await self.world.seen(POD, self.app, name)
 
@@ -153,7 +153,7 @@ async def test_following_waits_for_the_start_and_for_others(bench: Bench) -> Non
 
 
 async def test_one_that_has_ended_ends_the_following(bench: Bench) -> None:
-    await bench.start("once", "for n in 1 2 3; do echo $n; sleep 0.2; done", restartPolicy="Never")
+    await bench.start("once", "for n in 1 2 3; do echo $n; sleep 0.2; done", restart="Never")
     follower = Follower(bench, "once")
     await asyncio.wait_for(follower.task, SECONDS)
     assert follower.text == "1\n2\n3\n"

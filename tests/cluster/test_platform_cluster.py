@@ -27,12 +27,12 @@ async def platform(kubectl: Kubectl, rights: Rights, make_module_database: MakeD
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def app(platform: Platform) -> AsyncIterator[PlatformApp]:
-    """An app with one web and one worker; destroyed after the test while others begin."""
+async def app(platform: Platform) -> PlatformApp:
+    """An app with one web and one worker; destroyed with all others after the last test."""
     deployed = await platform.deploy(values={"GREETING": "hello"})
     await deployed.scale(worker=1)
     await deployed.runs(web=1, worker=1)
-    yield deployed
+    return deployed
 
 
 async def test_an_image_is_deployed_and_reached_by_its_host(app: PlatformApp) -> None:
@@ -59,7 +59,7 @@ async def test_no_request_is_dropped_while_a_config_release_rolls(app: PlatformA
     outcome = await sending
     assert outcome.failures == []
     assert set(outcome.answers) == {before, f"v{version}"}
-    assert await app.answers("/env/GREETING") == "good day"
+    await app.answers("/env/GREETING", text="good day")
 
 
 async def test_scaling_up_and_down(app: PlatformApp) -> None:
@@ -102,7 +102,7 @@ async def test_a_release_that_crashes_is_rolled_back_and_the_old_one_answers_on(
     assert outcome.failures == []
     assert set(outcome.answers) == {f"v{good}"}
     await app.succeeds(await app.set(GREETING="again"))  # made of the last good release
-    assert await app.answers("/env/GREETING") == "again"
+    await app.answers("/env/GREETING", text="again")
     assert (await app.get("/env/EXIT_CODE")).status_code == 404
 
 
@@ -129,6 +129,26 @@ async def test_logs_and_commands_beside_an_instance(app: PlatformApp) -> None:
     answer = await app.execute(web["name"], "sh", "-c", "exit 4")
     assert answer[:1] == b"\x03"
     assert b"exit code 4" in answer
+
+
+async def test_config_changes_sent_without_waiting_all_become_releases_and_the_last_one_runs(app: PlatformApp) -> None:
+    first = await app.newest_version()
+    versions = [await app.set(COUNTER=str(number)) for number in range(10)]
+    assert versions == list(range(first + 1, first + 11))
+    await app.succeeds(versions[-1])
+    pods = await app.runs(web=1, worker=1)
+    assert {pod["release"] for pod in pods} == {f"v{versions[-1]}"}
+    await app.answers("/env/COUNTER", text="9")
+
+
+async def test_an_app_that_always_fails_delays_no_other(platform: Platform, app: PlatformApp) -> None:
+    failing = await platform.create()
+    await failing.set("web", EXIT_CODE="1")
+    version = await failing.build()
+    for number in range(3):
+        await app.succeeds(await app.set(COUNTER=str(number)), seconds=20)
+    failure = await failing.fails(version)
+    assert (failure["code"], failure["ptype"]) == ("process-crashed", "web")
 
 
 async def test_an_app_is_destroyed_to_the_last_object(platform: Platform, app: PlatformApp) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -27,6 +28,11 @@ class MadePair:
 
     certificate: str
     key: str
+
+
+def trusting(*authorities: str) -> ssl.SSLContext:
+    """What checks servers against these certificates, PEM, and no others."""
+    return ssl.create_default_context(cadata="\n".join(authorities))
 
 
 @cache

@@ -199,29 +199,32 @@ class PlatformApp:
         return [pod for pod in listed if ptype in (None, pod["type"])]
 
     async def runs(self, *, seconds: float = SECONDS, **counts: int) -> list[dict[str, Any]]:
-        """All instances, as soon as there are exactly so many of each type and all of them are up."""
+        """All instances, as soon as there are exactly so many of each type, and all of them up and ready."""
+        wanted = sorted(ptype for ptype, count in counts.items() for _ in range(count))
+        found: list[dict[str, Any]] = []
 
-        async def ask() -> list[dict[str, Any]] | None:
-            pods = await self.pods()
-            wanted = sorted(ptype for ptype, count in counts.items() for _ in range(count))
-            assert sorted(pod["type"] for pod in pods) == wanted, pods
-            assert all(pod["state"] == "up" for pod in pods), pods
-            return pods or [{}]
+        async def are_there() -> bool:
+            found[:] = await self.pods()
+            assert sorted(pod["type"] for pod in found) == wanted, found
+            assert all((pod["state"], pod["ready"]) == ("up", "1/1") for pod in found), found
+            return True
 
-        found = await until(ask, seconds=seconds)
-        assert found is not None
-        return [pod for pod in found if pod]
+        await until(are_there, seconds=seconds)
+        return found
 
     async def get(self, path: str = "/", *, method: str = "GET", content: bytes | None = None) -> httpx.Response:
         """What the app answers to a request through the gateway."""
         return await self.platform.entry.request(method, path, headers={"Host": self.host}, content=content)
 
-    async def answers(self, path: str = "/", *, status: int = 200, seconds: float = SECONDS) -> str:
-        """The text of its answer, as soon as that has the status."""
+    async def answers(
+        self, path: str = "/", *, status: int = 200, text: str | None = None, seconds: float = SECONDS
+    ) -> str:
+        """The text of its answer, as soon as that has the status, and is `text` if one is given."""
 
         async def ask() -> httpx.Response:
             response = await self.get(path)
-            assert response.status_code == status, f"{self.host}{path}: {response.status_code} {response.text}"
+            is_it = response.status_code == status and text in (None, response.text)
+            assert is_it, f"{self.host}{path}: {response.status_code} {response.text}"
             return response
 
         return (await until(ask, seconds=seconds)).text
@@ -285,17 +288,22 @@ async def running_platform(
     database_url: str,
     *,
     kubectl: Kubectl | None = None,
+    image: str | None = None,
     make_engine: MakeEngine = KubernetesEngine,
     config: Mapping[str, Any] | None = None,
     prefix: str = "pf",
     served: bool = True,
     **overrides: Any,
 ) -> AsyncIterator[Platform]:
-    """A controller on the cluster of that file; `config` and `overrides` change what the engine and it are set to."""
+    """A controller on the cluster of that file; `config` and `overrides` change what the engine and it are set to.
+
+    Apps run `image`, which is made unless it is given.
+    """
     kubectl = kubectl or Kubectl()
-    image = await asyncio.to_thread(cluster_image.image)
+    if image is None:
+        image = await asyncio.to_thread(cluster_image.image)
     engine = make_engine(Kubeconfig(kubeconfig), config_for(kubectl, **(config or {})))
-    settings = {"app_domain": APP_DOMAIN, "limits_file": LIMITS_FILE} | overrides
+    settings: dict[str, Any] = {"app_domain": APP_DOMAIN, "limits_file": LIMITS_FILE} | overrides
     entry = httpx.AsyncClient(base_url=f"http://{ENTRY}", timeout=10, trust_env=False)
     try:
         await engine.start()

@@ -10,21 +10,21 @@ from typing import Any
 class KilledAt:
     """Awaits `coroutine`, but throws `CancelledError` into it the `number`th time that it waits (1-based).
 
-    `reached` tells afterwards whether it waited so often.
+    `reached` tells afterwards whether it waited so often, and `waits` how often it did. 0: it is not killed.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, object], number: int) -> None:
         self._coroutine = coroutine
         self._number = number
         self.reached = False
+        self.waits = 0
 
     def __await__(self) -> Generator[Any, Any, None]:
-        waits = 0
         try:
             waited = self._coroutine.send(None)
             while True:
-                waits += 1
-                if waits == self._number:
+                self.waits += 1
+                if self.waits == self._number:
                     self.reached = True
                     waited = self._kill(waited)
                     continue

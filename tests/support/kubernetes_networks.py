@@ -173,6 +173,7 @@ CASES: Final[Mapping[str, Case]] = {
         )
     ),
     "network-auto-tls": Case(render_network(_AUTO)),
+    "network-auto-tls-private-ca": Case(render_network(_AUTO), replace(SHARED, acme_ca_bundle="UEVN")),
     "network-auto-tls-alone": Case(render_network(_AUTO), ALONE),
     "network-wildcard": Case(
         render_network(

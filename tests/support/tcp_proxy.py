@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from support.faulty_api_server import write_kubeconfig
+
 _CHUNK: Final = 65536
 
 
@@ -77,17 +79,15 @@ class TcpProxy:
 @asynccontextmanager
 async def proxied(kubeconfig: Path, directory: Path) -> AsyncIterator[tuple[TcpProxy, Path]]:
     """A line to the API server of a kubeconfig (in JSON), and a kubeconfig that leads through it."""
-    content = json.loads(kubeconfig.read_text())
-    cluster = content["clusters"][0]["cluster"]
+    content = json.loads(await asyncio.to_thread(kubeconfig.read_text))
+    cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
     server = urlsplit(cluster["server"])
     assert server.hostname is not None
     proxy = TcpProxy(server.hostname, server.port or 443)
     await proxy.open()
+    path, here = directory / "kubeconfig-of-the-line", f"https://127.0.0.1:{proxy.port}"
     # Its certificate is for its own name.
-    cluster |= {"server": f"https://127.0.0.1:{proxy.port}", "tls-server-name": server.hostname}
-    path = directory / "kubeconfig-of-the-line"
-    path.write_text(json.dumps(content))
-    path.chmod(0o600)
+    write_kubeconfig(path, here, cluster=cluster | {"server": here, "tls-server-name": server.hostname}, **user)
     try:
         yield proxy, path
     finally:

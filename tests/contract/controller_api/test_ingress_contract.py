@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from controller.domain.ingress import MOST_OBJECTS, MOST_PORTS
 from controller.domain.spec_network import Address, NetworkObservation, NetworkSpec, ParentRef
+from controller.engine.port import NotSupportedError
 from controller.schema.audit import AuditRow
 from controller.services.network import NO_GATEWAYS
 from support import eventually
@@ -801,6 +802,29 @@ async def plain(make_database: MakeDatabase) -> AsyncIterator[Api]:
     """A controller on an engine that has one edge for all apps."""
     async with running_api(await make_database("controller"), features=frozenset()) as api:
         yield api
+
+
+async def test_what_the_engine_has_no_room_for_is_refused_when_it_is_added(api: Api, shop: Client) -> None:
+    """Otherwise nobody would be told, or the next release would fail."""
+    await shop.serve("worker", 53)
+    await shop.listen("edge", 53, "TCP")
+    await shop.route("names", "TCPRoute", (f"{shop.app}-worker", 53))
+    name = f"www.{shop.app}.example.org"
+    before = [await shop.do("GET", path) for path in ("domains", "gateways", "routes")]
+    api.engine.refuse_networks(NotSupportedError("there is no room: remove something"))
+    try:
+        refused = (400, {"detail": "there is no room: remove something"})
+        assert await shop.call("POST", "domains", {"domain": name, "ptype": "web"}) == refused
+        assert await shop.listen("edge", 81, "HTTP") == refused
+        assert await shop.listen("other", 81, "HTTP") == refused
+        assert await shop.call("PATCH", "routes/names/attach", {"gateway": "edge", "port": 53}) == refused
+        assert await shop.call("POST", "tls", {"certs_auto_enabled": True}) == refused
+        assert [await shop.do("GET", path) for path in ("domains", "gateways", "routes")] == before
+        # What makes it smaller is always possible.
+        assert await shop.call("DELETE", "gateways", {"name": "edge", "port": 53, "protocol": "TCP"}) == (204, None)
+        assert await shop.call("DELETE", "routes/names") == (204, None)
+    finally:
+        api.engine.refuse_networks(None)
 
 
 async def test_an_engine_without_gateways_shows_what_there_is(plain: Api) -> None:

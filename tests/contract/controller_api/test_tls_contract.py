@@ -10,7 +10,8 @@ from sqlalchemy import select
 from controller.domain.spec_network import NetworkObservation, TlsEvent
 from controller.schema.audit import AuditRow
 from controller.schema.domains import TlsRow
-from support.controller_api import Api, Person, running_api
+from controller.services.tls import NO_ACME
+from support.controller_api import ALL_FEATURES, Api, Person, running_api
 from support.fixtures import MakeDatabase
 
 DEFAULT = {
@@ -140,6 +141,17 @@ async def test_who_may_do_what(api: Api, ana: Person) -> None:
     assert (await viewer.client.post(url, json=body)).status_code == 403
     changed = await changer.client.post(url, json=body)
     assert (changed.status_code, changed.json()["owner"]) == (201, "cleo")
+
+
+async def test_without_automatic_certificates_there_are_still_those_of_users(make_database: MakeDatabase) -> None:
+    features = ALL_FEATURES - {"acme"}
+    async with running_api(await make_database("controller"), features=features, run_worker=False) as api:
+        await api.create("plain")
+        ana = await api.person("ana")
+        for body in ({"certs_auto_enabled": True}, {"issuer": ISSUER}, {"https_enforced": True, "issuer": ISSUER}):
+            refused = await ana.client.post("/v2/apps/plain/tls/", json=body)
+            assert (refused.status_code, refused.json()) == (400, {"detail": NO_ACME})
+        assert (await ana.client.post("/v2/apps/plain/tls/", json={"https_enforced": True})).status_code == 201
 
 
 async def test_an_engine_without_tls_switches_nothing_on(make_database: MakeDatabase) -> None:

@@ -11,7 +11,9 @@ from cryptography.fernet import Fernet
 
 from controller.context import policy_of
 from controller.settings import Settings, read_metrics_config
+from controller.settings_kubernetes import read_certificates
 from shared.settings import SettingsError, load_settings
+from support.certificates import make_pair
 
 NEEDED = {
     "engine": "memory",
@@ -180,7 +182,17 @@ def test_a_metrics_file_that_cannot_be_used(tmp_path: Path, text: str, message: 
         ({"drain_delay": -1}, "DRAIN_DELAY"),
         ({"registry_username": "robot"}, "CONTROLLER_REGISTRY_PASSWORD"),
         ({"gateway_listeners": "many"}, "GATEWAY_LISTENERS"),
+        ({"acme_ca_file": __file__}, "must hold certificates in PEM"),
+        ({"acme_ca_file": "/no/such/file"}, "cannot read /no/such/file: No such file or directory"),
     ],
 )
 def test_choices_for_a_cluster_that_make_no_sense_are_refused(wrong: dict[str, Any], told: str) -> None:
     assert told in refused(**wrong)
+
+
+def test_the_authorities_of_a_private_acme_server_reach_the_engine(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text(make_pair("acme.example.org").certificate)
+    settings = load(acme_ca_file=path)
+    assert settings.acme_ca_file is not None
+    assert read_certificates(settings.acme_ca_file) == path.read_bytes()

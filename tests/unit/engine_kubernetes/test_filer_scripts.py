@@ -21,7 +21,7 @@ from controller.engine.kubernetes.filer_scripts import (
     writing,
 )
 from controller.engine.kubernetes.filer_talk import LostError, Talk
-from controller.engine.kubernetes.pod_files import PodFiles
+from controller.engine.kubernetes.pod_files import AT_A_TIME, PodFiles
 from shared.errors import InvalidInputError, NotFoundError, UnavailableError
 from shared.testing.wait import eventually
 from support.tools import require_tool
@@ -362,8 +362,8 @@ async def test_a_file_that_shrinks_is_no_whole_file(files: PodFiles, shell: Shel
 
 
 async def test_a_download_that_nobody_wants_any_more_ends(files: PodFiles, shell: Shell) -> None:
-    (shell.root / "large").write_bytes(bytes(50_000_000))
-    for _ in range(30):  # more than can be under way at a time
+    (shell.root / "large").write_bytes(bytes(2_000_000))
+    for _ in range(AT_A_TIME + 1):  # more than can be under way at a time
         _, stream = await files.read("large")
         await anext(stream)
         assert isinstance(stream, AsyncGenerator)

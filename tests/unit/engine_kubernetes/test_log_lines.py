@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.engine.kubernetes.log_lines import MAX_LINE, Line, Newest, Position, Splitter, as_said, as_shown
@@ -35,6 +35,7 @@ def test_what_has_no_time_is_of_the_kubelet_and_no_output() -> None:
     assert as_said(split(stamped("1", "said") + b"failed to watch file\n" + stamped("2", "more"))) == b"said\nmore\n"
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(1, 50_000), max_size=8))
 def test_chunks_make_no_difference(sizes: list[int]) -> None:
     data = stamped("1", "short") + stamped("2", "y" * 50_000) + stamped("3", "") + b"2026-01-05T12:00:01Z no end"
@@ -48,6 +49,7 @@ def test_chunks_make_no_difference(sizes: list[int]) -> None:
     assert [line.ends for line in lines][-1] is False
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12), st.data())
 def test_weakness_44_reading_on_after_a_break_loses_and_doubles_nothing(
     times: list[tuple[int, int]], data: st.DataObject
@@ -69,6 +71,7 @@ def test_weakness_44_reading_on_after_a_break_loses_and_doubles_nothing(
     assert got == b"".join(line.partition(b" ")[2] for line in source)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(0, 100_000), max_size=4))
 def test_a_long_line_that_was_cut_off_goes_on_where_it_was(cuts: list[int]) -> None:
     data = stamped("1", "first") + stamped("2", "".join(f"{n:08}" for n in range(10_000))) + stamped("3", "last")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import get_args
 
 from controller.engine.memory import MemoryEngine
 from controller.engine.port import Engine, Feature
 from controller.settings import Settings, read_limits
+from controller.settings_kubernetes import read_certificates
 
 
 def make_engine(settings: Settings, *, is_worker: bool = True) -> Engine:
@@ -55,11 +57,12 @@ def _kubernetes(settings: Settings, is_worker: bool) -> Engine:
     if password is not None:
         registry = RegistryCredentials(settings.registry_host, settings.registry_username, password.get_secret_value())
     worker, api = settings.worker_account, settings.api_account
-    certificate = settings.platform_certificate
+    certificate, ca_file = settings.platform_certificate, settings.acme_ca_file
     config = KubernetesConfig(
         gateway_class=settings.gateway_class,
         gateway_listeners=settings.gateway_listeners,
         gateway_namespaces=tuple(settings.gateway_namespaces),
+        acme_ca_bundle="" if ca_file is None else b64encode(read_certificates(ca_file)).decode(),
         platform_certificate=None if certificate is None else PlatformCertificate(*certificate.split("/")),
         storage_class=settings.storage_class,
         volume_access_mode=settings.volume_access_mode,

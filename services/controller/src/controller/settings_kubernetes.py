@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
+from cryptography.x509 import load_pem_x509_certificates
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from shared.settings import ServiceSettings, legacy
@@ -58,6 +59,11 @@ class KubernetesSettings(ServiceSettings):
         None,
         pattern=NAMESPACED,
         description="kubernetes engine: namespace/name of a Secret with a certificate for *.<app_domain>.",
+    )
+    acme_ca_file: Path | None = Field(
+        None,
+        description="kubernetes engine: PEM certificates that ACME servers are checked with, in place of those that "
+        "cert-manager trusts; for servers of your own. Read at start.",
     )
 
     storage_class: str = Field(
@@ -139,6 +145,13 @@ class KubernetesSettings(ServiceSettings):
         description="kubernetes engine: what is not the world, for network_policy.",
     )
 
+    @field_validator("acme_ca_file")
+    @classmethod
+    def _has_certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_certificates(value)
+        return value
+
     @field_validator("private_networks")
     @classmethod
     def _private_networks(cls, values: list[str]) -> list[str]:
@@ -161,3 +174,19 @@ class KubernetesSettings(ServiceSettings):
         if bool(self.registry_username) != (self.registry_password is not None):
             raise ValueError("CONTROLLER_REGISTRY_USERNAME and CONTROLLER_REGISTRY_PASSWORD go together")
         return self
+
+
+def read_certificates(path: Path) -> bytes:
+    """A file with certificates, as it is.
+
+    Raises:
+        ValueError: it cannot be used; the text says why in one line.
+    """
+    try:
+        content = path.read_bytes()
+        load_pem_x509_certificates(content)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError:
+        raise ValueError(f"{path} must hold certificates in PEM") from None
+    return content

@@ -68,6 +68,7 @@ class Reconciler:
         self._queue = WorkQueue(clock)
         self._steps = Steps(engine, policy)
         self._told: dict[str, int] = {}
+        self._unseen: set[str] = set()
 
     async def run(self) -> None:
         """Work until cancelled: on notifications, on what the engine reports, on deadlines, and on all every minute."""
@@ -120,8 +121,10 @@ class Reconciler:
         now = self._clock.now()
         try:
             await self._engine.apply(spec)
-            return await self._steps.next(snapshot, spec, now=now)
+            return self._resumed(snapshot) or await self._steps.next(snapshot, spec, now=now)
         except SuiteError as error:
+            if isinstance(error, EngineAwayError):
+                self._unseen.add(spec.app)
             # What the engine refuses, or cannot do until the deadline, ends the rollout; all else is tried again.
             rollout, bundle = snapshot.rollout, snapshot.bundle
             if rollout is None or bundle is None or not (error.status < 500 or _expired(rollout.deadline_at, now)):
@@ -129,6 +132,15 @@ class Reconciler:
             if isinstance(error, EngineAwayError) and now - rollout.created < MOST_AWAY:
                 return lambda rollouts, _: rollouts.postpone(rollout, bundle, until=now + AWAY_GRACE)
             return failing(rollout, bundle, refusal(error, self._steps.refused_ptype(rollout, spec)))
+
+    def _resumed(self, snapshot: Snapshot) -> Step | None:
+        """What nobody could see does not count: a rollout that can be seen again gets its time anew."""
+        rollout, bundle = snapshot.rollout, snapshot.bundle
+        was_unseen = snapshot.app.name in self._unseen
+        self._unseen.discard(snapshot.app.name)
+        if not was_unseen or rollout is None or bundle is None or rollout.deadline_at is None:
+            return None
+        return lambda rollouts, _: rollouts.resume(rollout, bundle)
 
     async def _mark(self, snapshot: Snapshot) -> None:
         app = snapshot.app
@@ -150,6 +162,7 @@ class Reconciler:
 
     def _forget(self, name: str) -> None:
         self._told.pop(name, None)
+        self._unseen.discard(name)
         self._queue.set_alarm(name, None)
 
     async def _listen(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
-from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.memory_files import MemoryFiles, MemoryVolumes
 from controller.engine.memory_io import MemoryExecSession
@@ -36,6 +36,7 @@ class MemoryEngine:
         self._job_log: tuple[str, ...] = ()
         self._job_error: SuiteError | None = None
         self._networks: dict[str, NetworkObservation] = {}
+        self._network_error: SuiteError | None = None
         self._volumes = MemoryVolumes(self._clock)
         self._machines: tuple[Mapping[str, str], ...] | None = None
 
@@ -44,6 +45,10 @@ class MemoryEngine:
     def show_network(self, app: str, observation: NetworkObservation) -> None:
         """What `network` says of the app from now on."""
         self._networks[app] = observation
+
+    def refuse_networks(self, error: SuiteError | None) -> None:
+        """From now on networks are checked with this result; None: every network is possible."""
+        self._network_error = error
 
     def refuse_volumes(self, error: SuiteError | None) -> None:
         """From now on volumes can neither be made nor grow, for this reason; None: they can."""
@@ -111,6 +116,10 @@ class MemoryEngine:
         return None if known is None else known[0]
 
     # --- the port ---
+
+    def why_not(self, what: str) -> None:
+        """Nothing is known but the features."""
+        del what
 
     async def start(self) -> None:
         """Nothing to do."""
@@ -242,6 +251,12 @@ class MemoryEngine:
 
     def check(self, process: ProcessSpec) -> None:
         """Nothing runs here, so that everything is possible."""
+
+    def check_network(self, app: str, network: NetworkSpec) -> None:
+        """See `Engine.check_network`: what the script said."""
+        del app, network
+        if self._network_error is not None:
+            raise self._network_error
 
     def _converge(self, app: str) -> None:
         for ptype, group in self._apps[app].groups.items() if app in self._apps else ():

@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
-from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import FileEntry, VolumeSpec
 from shared.errors import SuiteError, UnavailableError
 
-Feature = Literal["autoscale", "gateways", "lifecycle", "quota", "tags", "tls", "volumes", "wildcards"]
+Feature = Literal["acme", "autoscale", "gateways", "lifecycle", "quota", "tags", "tls", "volumes", "wildcards"]
 """What an adapter may be unable to do; the services refuse a request for a feature that the engine lacks.
 `gateways`: services, gateways and routes beyond the one that every web process has. `wildcards`: domains
-that begin with `*.`."""
+that begin with `*.`. `tls`: HTTPS for apps, with certificates that users bring. `acme`: certificates that come by
+themselves."""
 
 
 class NotSupportedError(SuiteError):
@@ -86,6 +87,10 @@ class Engine(Protocol):
     @property
     def features(self) -> frozenset[Feature]:
         """What this adapter can do beyond running processes and routing to them."""
+
+    def why_not(self, what: str) -> str | None:
+        """Why apps cannot have a feature or a kind of route here, in one line that says what to do; None when they can,
+        or when nothing is known but that `features` lacks it."""
 
     async def start(self) -> None:
         """Become ready for the other calls."""
@@ -180,4 +185,11 @@ class Engine(Protocol):
 
         Raises:
             NotSupportedError: says what this adapter cannot do.
+        """
+
+    def check_network(self, app: str, network: NetworkSpec) -> None:
+        """Refuse at once a network that an app can never have here.
+
+        Raises:
+            NotSupportedError: says what stands against it and what to do.
         """

@@ -106,7 +106,7 @@ class Certificates(AppService):
         Raises:
             InvalidInputError: no domain is named.
             ObjectNotFoundError: the app has no such certificate or no such domain.
-            NotSupportedError: the engine ends no TLS.
+            NotSupportedError: the engine ends no TLS, or has no room for one more domain with it.
         """
         domain = body.get("domain")
         if not isinstance(domain, str) or not domain.strip():
@@ -118,7 +118,7 @@ class Certificates(AppService):
         if target.certificate == found.name:
             return
         await self._domains.attach(target, found, now=self._uow.now())
-        await Ingress(self._uow).refresh(locked)
+        await Ingress(self._uow).extend(locked)
         await self._changed(locked)
         facts = {"is_for_this_name": is_good_for(target.domain, found.san), "expired": found.expires <= self._uow.now()}
         before, after = {"certificate": target.certificate}, {"certificate": name, **facts}

@@ -47,7 +47,7 @@ class Domains(AppService):
 
         Raises:
             InvalidFieldsError: the request is malformed, the name is none, or it is in use. Whose it is is not told.
-            NotSupportedError: it is a wildcard and the engine routes none.
+            NotSupportedError: it is a wildcard and the engine routes none, or it is one name too many for it.
         """
         sent, domain, ptype = _check(body)
         if domain.startswith("*.") and "wildcards" not in self._uow.engine.features:
@@ -58,7 +58,7 @@ class Domains(AppService):
         added = await self._domains.add(locked, owner=actor, domain=domain, sent=sent, ptype=ptype, now=now)
         if added is None:
             raise InvalidFieldsError.of(FIELD, TAKEN_MESSAGE)
-        await Ingress(self._uow).refresh(locked)
+        await Ingress(self._uow).extend(locked)
         await self._changed(locked)
         await self._record(locked, "domain.added", actor=actor, target=domain, after={"ptype": ptype})
         log.info("domain_added", app=app, domain=domain, ptype=ptype, actor=actor.username)

@@ -49,7 +49,7 @@ class Gateways(NetworkService):
         Raises:
             InvalidFieldsError, InvalidValueError: the request is malformed.
             InvalidInputError: the port is taken, or not the user's to add.
-            NotSupportedError: the engine has no gateways.
+            NotSupportedError: the engine has no gateways, or none that can have so many listeners.
         """
         name, port = parse_gateway_port(app, body)
         self._require_gateways()
@@ -71,6 +71,7 @@ class Gateways(NetworkService):
             changed = replace(gateway, ports=ports)
             await self._network.set_gateway(changed, now=now)
         await self._note(locked, state, gateway, changed, actor)
+        await self._check_network(locked)
 
     async def remove_port(self, app: str, body: Mapping[str, object], *, actor: Actor) -> None:
         """Have a gateway no longer listen on a port; it goes with its last one.

@@ -20,6 +20,15 @@ class Ingress(NetworkService):
     """Keeps the default service, gateway and route as they have to be. The caller holds the app's lock and tells the
     reconciler of the change that it makes itself."""
 
+    async def extend(self, app: App) -> None:
+        """The same as `refresh` for a change that makes the network larger.
+
+        Raises:
+            NotSupportedError: it is larger than the engine can have it.
+        """
+        await self.refresh(app)
+        await self._check_network(app)
+
     async def refresh(self, app: App) -> None:
         """Domains, certificates or TLS settings of the app have changed."""
         if await self._follow_tls(app, await self._network.read(app)):

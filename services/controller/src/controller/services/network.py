@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from controller.domain.apps import App
-from controller.domain.gateways import with_https, with_https_parent
-from controller.domain.ingress import IngressState
+from controller.domain.gateways import HTTP, with_https, with_https_parent
+from controller.domain.ingress import Gateway, IngressState
+from controller.domain.render_network import render_network
 from controller.engine.port import NotSupportedError
 from controller.repositories.ingress import IngressRepository
 from controller.services.base import AppService
@@ -29,8 +30,21 @@ class NetworkService(AppService):
         Raises:
             NotSupportedError: it cannot shape the network of an app.
         """
-        if "gateways" not in self._uow.engine.features:
-            raise NotSupportedError(NO_GATEWAYS)
+        engine = self._uow.engine
+        if "gateways" not in engine.features:
+            raise NotSupportedError(engine.why_not("gateways") or NO_GATEWAYS)
+
+    async def _check_network(self, app: App) -> None:
+        """Refuse what this transaction has added if the engine could not make the whole of it true.
+
+        Raises:
+            NotSupportedError: says what stands against it and what to do.
+        """
+        state = await self._network.read_with_keys(app)
+        if state.gateway(app.name) is None:  # it comes with the first `web`, when nobody can be refused any more
+            first = with_https(Gateway(0, app.name, app.owner.username, app.name, (HTTP,)), state)
+            state = state.with_gateway(first)
+        self._uow.engine.check_network(app.name, render_network(state))
 
     async def _follow_tls(self, app: App, state: IngressState) -> bool:
         """Bring 443 of the default gateway and its default route in line with the app's TLS; whether they were not."""

@@ -93,7 +93,7 @@ class Rollouts(AppService):
     async def start_job(self, rollout: Rollout, bundle: ReleaseBundle, job: ReleaseJob) -> None:
         """The job of this step is about to run: give it its deadline and say so."""
         now = self._uow.now()
-        deadline = now + self._uow.policy.job_timeout(job.timeout_seconds) + JOB_MARGIN
+        deadline = now + self._job_budget(job)
         await self._rollouts.change(rollout, now=now, state=RolloutState.RELEASE_PHASE.value, deadline_at=deadline)
         await self._say(bundle, f"running the release phase of {job.ptype}")
 
@@ -119,6 +119,15 @@ class Rollouts(AppService):
         """Nobody can see how it fares, so that it is not late yet."""
         await self._rollouts.change(rollout, now=self._uow.now(), deadline_at=until)
         await self._say(bundle, "what runs the apps cannot be reached; waiting for it")
+
+    async def resume(self, rollout: Rollout, bundle: ReleaseBundle) -> None:
+        """It can be seen again how it fares: its deadline starts anew."""
+        if rollout.state is RolloutState.ROLLING:
+            budget = self._budget(rollout, bundle)
+        else:
+            budget = self._job_budget(jobs_of(bundle, rollout)[rollout.step])
+        now = self._uow.now()
+        await self._rollouts.change(rollout, now=now, deadline_at=now + budget)
 
     async def succeed(self, state: AppState, rollout: Rollout, bundle: ReleaseBundle) -> None:
         """Everything runs: the release is good; with autodeploy the types that it does not have go away."""
@@ -188,6 +197,9 @@ class Rollouts(AppService):
             return policy.deploy_timeout
         processes = [render_process(rollout.app, bundle, bundle.build, ptype, policy) for ptype in rollout.ptypes]
         return max((deploy_budget(process, policy) for process in processes), default=policy.deploy_timeout)
+
+    def _job_budget(self, job: ReleaseJob) -> timedelta:
+        return self._uow.policy.job_timeout(job.timeout_seconds) + JOB_MARGIN
 
     async def _running(
         self, app: App, targets: Mapping[str, ProcessTarget], *, known: ReleaseBundle | None

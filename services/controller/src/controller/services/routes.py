@@ -22,6 +22,7 @@ from controller.domain.routes import (
     parse_route,
     parse_rules,
 )
+from controller.engine.port import NotSupportedError
 from controller.services.network import NetworkService
 from shared.errors import InvalidInputError
 from shared.logging import get_logger
@@ -51,10 +52,12 @@ class Routes(NetworkService):
         Raises:
             InvalidFieldsError: it is malformed, or the name is taken.
             NoBackendError: no backend is left.
-            NotSupportedError: the engine has no routes.
+            NotSupportedError: the engine has no routes, or none of that kind.
         """
         wanted = parse_route(body)
         self._require_gateways()
+        if (problem := self._uow.engine.why_not(wanted.kind)) is not None:
+            raise NotSupportedError(problem)
         locked = await self._apps.lock(app)
         state = await self._network.read(locked)
         check_new_name(wanted.name, state.routes)
@@ -103,6 +106,7 @@ class Routes(NetworkService):
         state = await self._network.read(locked)
         route = _get(state, name)
         await self._store(locked, "attached", route, attach(route, parent, state), actor)
+        await self._check_network(locked)
 
     async def detach(self, app: str, name: str, body: Mapping[str, object], *, actor: Actor) -> None:
         """Have a route no longer take the requests of a port of a gateway.

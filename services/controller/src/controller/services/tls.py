@@ -14,6 +14,8 @@ from controller.services.ingress import Ingress
 from controller.uow import Uow
 from shared.logging import get_logger
 
+NO_TLS = "this platform ends no TLS for apps: run a TLS proxy in front of it, or install the platform on a cluster"
+NO_ACME = "this platform gets no certificates by itself: bring your own with `drycc certs add`"
 log = get_logger(__name__)
 
 
@@ -34,7 +36,8 @@ class TlsSettings(AppService):
         Raises:
             InvalidFieldsError: it is malformed.
             NothingChangedError: it changes nothing.
-            NotSupportedError: the engine ends no TLS. Switching something off is possible everywhere.
+            NotSupportedError: the engine ends no TLS, gets no certificates, or has no room for so many domains with
+                TLS. Switching something off is possible everywhere.
         """
         request = check_tls(body)
         locked = await self._apps.lock(app)
@@ -44,8 +47,11 @@ class TlsSettings(AppService):
             raise NothingChangedError(f"{actor.username} changed nothing")
         if request.https_enforced or request.certs_auto_enabled or request.issuer is not None:
             require_tls(self._uow.engine)
+        if request.certs_auto_enabled or request.issuer is not None:
+            _require_acme(self._uow.engine)
         stored = await self._tls.put(locked, after, owner=actor, now=self._uow.now())
-        await Ingress(self._uow).refresh(locked)
+        ingress = Ingress(self._uow)
+        await (ingress.extend(locked) if request.certs_auto_enabled else ingress.refresh(locked))
         await self._changed(locked)
         old, new = audit_facts(before), audit_facts(after)
         changed = [name for name in new if getattr(before, name) != getattr(after, name)]
@@ -67,6 +73,14 @@ def require_tls(engine: Engine) -> None:
         NotSupportedError: there is not.
     """
     if "tls" not in engine.features:
-        raise NotSupportedError(
-            "this platform ends no TLS for apps: run a TLS proxy in front of it, or install the platform on a cluster"
-        )
+        raise NotSupportedError(engine.why_not("tls") or NO_TLS)
+
+
+def _require_acme(engine: Engine) -> None:
+    """See that certificates can come by themselves.
+
+    Raises:
+        NotSupportedError: they cannot.
+    """
+    if "acme" not in engine.features:
+        raise NotSupportedError(engine.why_not("acme") or NO_ACME)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Final
 
 from controller.engine.kubernetes.cache import Cache
@@ -42,11 +43,20 @@ from shared.logging import get_logger
 
 SECRET_GRACE: Final = timedelta(minutes=5)
 _AT_A_TIME: Final = 6
-_WORKLOADS: Final = frozenset({DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, JOB})
 # Rights in a new namespace count a moment after they were given: authorizers learn of them through watches, too.
 _RIGHTS_SECONDS: Final = 5.0
 _RIGHTS_PAUSE_SECONDS: Final = 0.1
 log = get_logger(__name__)
+
+
+class _Stage(Enum):
+    """What is applied together: within one, nothing but the network goes by what others of it are."""
+
+    NAMESPACE = auto()
+    RIGHTS = auto()
+    NEEDED = auto()
+    WORK = auto()
+    LEADS = auto()
 
 
 @dataclass(frozen=True)
@@ -102,36 +112,51 @@ class Applier:
         return done if is_taken else done + await self._prune(app, manifests, done.errors)
 
     async def put(self, manifests: Sequence[Manifest]) -> Applied:
-        """Write what differs, kind after kind in the order of the manifests; nothing is deleted.
+        """Write what differs, in the order of the manifests; nothing is deleted.
 
-        What an object is refused for becomes a part of the result; the objects after it are still applied, but the
-        workloads are left as they are when something that they need is refused.
+        Within an app that order is: its namespace and our rights in there; what its workloads need; then these, and at
+        the same time what leads to them, kind after kind. What an object is refused for becomes a part of the result;
+        the objects after it are still applied, but the workloads are left as they are when something that they need is
+        refused.
 
         Raises:
             ClusterUnavailableError: the API server does not answer; part of it may be done.
         """
-        done = Applied()
+        objects = [stamped(manifest) for manifest in manifests]
+        stages: dict[_Stage, list[Manifest]] = {stage: [] for stage in _Stage}
+        for one in objects:
+            stages[_stage(one)].append(one)
         is_new = False
-        for kind_order, group in itertools.groupby(manifests, key=lambda manifest: address(manifest)[0].order):
-            objects = [stamped(manifest) for manifest in group]
-            if kind_order == NAMESPACE.order:
-                try:
-                    is_new = await ensure(self._client, self._cache, objects[0])
-                except (NamespaceTakenError, NamespaceGoingError, ClusterError) as exc:
-                    return _refused(objects[0], exc)
-            needed = [error for error in done.errors if error.kind in _PREREQUISITES]
-            if needed and any(address(one)[0] in _WORKLOADS for one in objects):
-                done += Applied(errors=tuple(_left_alone(one, needed[0]) for one in objects))
-                continue
-            result = await self._group(objects, is_new=is_new)
-            is_new = is_new or (kind_order == ROLE_BINDING.order and result.written > 0)
-            done += result
-        return done
+        for space in stages[_Stage.NAMESPACE]:
+            try:
+                is_new = await ensure(self._client, self._cache, space)
+            except (NamespaceTakenError, NamespaceGoingError, ClusterError) as exc:
+                return _refused(space, exc)
+        done = await self._group([*stages[_Stage.NAMESPACE], *stages[_Stage.RIGHTS]], is_new=is_new)
+        is_new = is_new or (bool(stages[_Stage.RIGHTS]) and done.written > 0)
+        done += await self._group(stages[_Stage.NEEDED], is_new=is_new)
+        return done + await _together(
+            self._workloads(stages[_Stage.WORK], done.errors, is_new=is_new),
+            self._in_order(stages[_Stage.LEADS], is_new=is_new),
+        )
 
     def forget(self, app: str) -> None:
         """The app is gone."""
         for key in [key for key in self._settled if key[1] == app]:
             del self._settled[key]
+
+    async def _workloads(self, objects: Iterable[Manifest], errors: Iterable[ObjectError], *, is_new: bool) -> Applied:
+        needed = next((error for error in errors if error.kind in _PREREQUISITES), None)
+        if needed is not None:
+            return Applied(errors=tuple(_left_alone(one, needed) for one in objects))
+        return await self._in_order(objects, is_new=is_new)
+
+    async def _in_order(self, objects: Iterable[Manifest], *, is_new: bool) -> Applied:
+        """Kind after kind."""
+        done = Applied()
+        for _, group in itertools.groupby(objects, key=lambda one: address(one)[0].order):
+            done += await self._group(group, is_new=is_new)
+        return done
 
     async def _group(self, objects: Iterable[Manifest], *, is_new: bool) -> Applied:
         slots = asyncio.Semaphore(_AT_A_TIME)
@@ -140,12 +165,7 @@ class Applier:
             async with slots:
                 return await self._one(manifest, is_new=is_new)
 
-        done = Applied()
-        for result in await asyncio.gather(*(one(manifest) for manifest in objects), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-            done += result
-        return done
+        return await _together(*(one(manifest) for manifest in objects))
 
     async def _one(self, manifest: Manifest, *, is_new: bool) -> Applied:
         kind, _, name = address(manifest)
@@ -213,7 +233,29 @@ class Applier:
         return Applied(deleted=int(was_there))
 
 
+_STAGES: Final = {
+    NAMESPACE: _Stage.NAMESPACE,
+    ROLE_BINDING: _Stage.RIGHTS,
+    DEPLOYMENT: _Stage.WORK,
+    HORIZONTAL_POD_AUTOSCALER: _Stage.WORK,
+    JOB: _Stage.WORK,
+}
 _PREREQUISITES: Final = frozenset(kind.kind for kind in ALL if kind.is_prerequisite)
+
+
+async def _together(*parts: Awaitable[Applied]) -> Applied:
+    """What all of them did; they all come to their end, and then the first error of one is raised."""
+    done = Applied()
+    for result in await asyncio.gather(*parts, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+        done += result
+    return done
+
+
+def _stage(manifest: Manifest) -> _Stage:
+    kind = address(manifest)[0]
+    return _STAGES.get(kind, _Stage.NEEDED if kind.addon is None else _Stage.LEADS)
 
 
 def _refused(manifest: Manifest, exc: SuiteError) -> Applied:

@@ -14,6 +14,7 @@ from controller.engine.kubernetes.kinds import (
     ALL,
     DEPLOYMENT,
     EVENT,
+    JOB,
     NAMESPACE,
     POD,
     SECRET,
@@ -25,7 +26,7 @@ from controller.engine.kubernetes.kinds import (
 from controller.engine.kubernetes.names import OURS
 from controller.engine.kubernetes.store import MOST_EVENTS, Store
 from controller.engine.kubernetes.trim import Entry, entry_of
-from controller.engine.kubernetes.watcher import Watcher
+from controller.engine.kubernetes.watcher import LONG_SECONDS, Watcher
 from controller.engine.watchers import Watchers
 from shared.logging import get_logger
 from shared.tasks import TaskOwner
@@ -34,7 +35,7 @@ SELECTOR: Final = ",".join(f"{key}={value}" for key, value in OURS.items())
 """Chooses the objects that are ours."""
 _DISCOVERY_SECONDS: Final = 60.0
 _FIRST_DISCOVERY_SECONDS: Final = 2.0
-_TELLING: Final = (DEPLOYMENT, POD)
+_TELLING: Final = (DEPLOYMENT, JOB, POD)
 """Kinds that rollouts go by: without word of them nothing is known."""
 _LISTS_AT_A_TIME: Final = 16
 log = get_logger(__name__)
@@ -60,6 +61,9 @@ class Cache:
         self._progress = asyncio.Event()
         self._namespaces_known = asyncio.Event()
         self._is_closed = False
+        self._missed: set[str] = set()
+        self.back_at: float | None = None
+        """When the cluster was heard of again after a long break, by the clock of the loop; None: there was none."""
 
     async def start(self) -> None:
         """Start the watches; `synced` tells when the first lists have been read."""
@@ -114,6 +118,10 @@ class Cache:
         """Tell those who follow `watch` to look at that app, although nothing has changed but the time."""
         self._watchers.changed(app)
 
+    def wake_when_back(self, app: str) -> None:
+        """Tell them so as soon as the cluster is heard of again: nothing can be done for that app before."""
+        self._missed.add(app)
+
     def find(self, kind: Kind, app: str, name: str) -> Entry | None:
         """One object of an app; None when there is none of ours. Not to be changed."""
         return self._store.get(kind, app, name)
@@ -162,7 +170,16 @@ class Cache:
         if not is_wanted or (kind, app) in self._running:
             return
         labels = SELECTOR if kind.labelled else ""
-        watcher = Watcher(self._client, self._store, kind, app, labels=labels, on_synced=self._on_synced)
+        watcher = Watcher(
+            self._client,
+            self._store,
+            kind,
+            app,
+            labels=labels,
+            on_synced=self._on_synced,
+            on_heard=self._on_heard,
+            is_fresh=kind in _TELLING,
+        )
         task = self._tasks.start(f"watch-{kind.plural}", lambda: self._watch(watcher))
         self._running[kind, app] = (watcher, task)
         task.add_done_callback(lambda _: self._ended(kind, app, task))
@@ -199,6 +216,9 @@ class Cache:
             for kind in new:
                 log.info("cluster_kind_found", kind=kind.kind)
                 self._start(kind)
+            if new:  # what could not be written for want of them can be now
+                for app in self._store.apps():
+                    self.wake(app)
 
     def _are_secrets_settled(self, app: str) -> bool:
         running = self._running.get((SECRET, app))
@@ -213,6 +233,19 @@ class Cache:
         if self._running[NAMESPACE, None][0].is_synced:
             self._namespaces_known.set()
         self._progress.set()
+
+    def _on_heard(self, seconds: float) -> None:
+        if seconds > LONG_SECONDS:
+            self.back_at = asyncio.get_running_loop().time()
+        for watcher, _ in self._running.values():
+            watcher.hurry()
+        if self.silence():
+            return
+        missed, self._missed = self._missed, set()
+        if missed:
+            log.info("cluster_back", apps=len(missed))
+        for app in missed:
+            self._watchers.changed(app)
 
     def _on_change(self, app: str) -> None:
         self._follow_namespace(app)

@@ -51,7 +51,9 @@ class KubernetesConfig:
     variables win over these two and over `image_pull_policy`. `registry` is for every image of an app without
     credentials of its own. `app_domain`: apps answer on `<app>.<app_domain>`, and the gateways of all apps share one
     entry, so that no route of an app takes requests for every host; with `platform_certificate` over HTTPS as well.
-    `gateway_namespaces` and `platform_namespace` may reach every app when `network_policy` is on, and so may all
+    `acme_ca_bundle`: base64 of the PEM certificates that the servers of automatic certificates are checked with; empty:
+    those that cert-manager trusts. `gateway_namespaces` and `platform_namespace` may reach every app when
+    `network_policy` is on, and so may all
     addresses but `private_networks`. `start_deadline` is how long new instances may take beyond what their probes
     allow, where the app says nothing. What takes requests is told to stop `drain_delay` after it was taken out of the
     routing, so that none is lost; 0 for clusters before 1.30.
@@ -90,6 +92,7 @@ class KubernetesConfig:
     private_networks: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
     gateway_listeners: GatewayListeners = "listeners"
     platform_certificate: PlatformCertificate | None = None
+    acme_ca_bundle: str = ""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     worker_account: Account | None = None
     api_account: Account | None = None

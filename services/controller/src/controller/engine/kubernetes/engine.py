@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
-from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.kubernetes.apply import Applied, Applier, ObjectError
 from controller.engine.kubernetes.cache import Cache
@@ -27,7 +28,7 @@ from controller.engine.kubernetes.errors import (
     ClusterUnavailableError,
 )
 from controller.engine.kubernetes.exec import open_exec
-from controller.engine.kubernetes.facts import Events, name_of, uid_of
+from controller.engine.kubernetes.facts import Events, Seen, name_of, uid_of
 from controller.engine.kubernetes.files import Filers
 from controller.engine.kubernetes.findings import Finding, LogSource
 from controller.engine.kubernetes.instances import container_of, pod_of
@@ -36,18 +37,23 @@ from controller.engine.kubernetes.kinds import (
     ALL,
     CERTIFICATE,
     GATEWAY,
+    ISSUER,
     JOB,
     NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
+    ROUTES,
     SHOWN,
     WATCHED,
+    Kind,
     Manifest,
     kind_of,
 )
 from controller.engine.kubernetes.logs import Logs
 from controller.engine.kubernetes.machines import has_machine
 from controller.engine.kubernetes.manifests import check_handlers, render
+from controller.engine.kubernetes.manifests.network import render_network_manifests
+from controller.engine.kubernetes.manifests.network_limits import check_limits
 from controller.engine.kubernetes.manifests.volumes import render_volume
 from controller.engine.kubernetes.namespaces import NamespaceTakenError
 from controller.engine.kubernetes.observe import events_of, failures, observe
@@ -55,6 +61,7 @@ from controller.engine.kubernetes.reasons import QUOTA_PATIENCE, explain, proces
 from controller.engine.kubernetes.removal import remove
 from controller.engine.kubernetes.seen import network_of, pending_hosts, seen_of
 from controller.engine.kubernetes.transport import Access
+from controller.engine.kubernetes.watcher import LONG_SECONDS
 from controller.engine.port import EngineAwayError, ExecSession, Feature, FileStore, NotSupportedError
 from shared.clock import Clock, SystemClock
 from shared.errors import NotFoundError, SuiteError
@@ -64,12 +71,22 @@ START_SECONDS: Final = 30.0
 """How long the start waits for all that the cluster has; it goes on without."""
 KNOWN_SECONDS: Final = 10.0
 """How long a call waits until everything is known of its app."""
-SILENCE_SECONDS: Final = 5.0
+SILENCE_SECONDS: Final = LONG_SECONDS
 """A cluster that was not heard of for so long is away: what is known of it does not count."""
 REMOVE_SECONDS: Final = 2.0
 """How long a removal is waited for: the reconciler has others to do, and comes again when the namespace is gone."""
 
 _ALWAYS: Final[frozenset[Feature]] = frozenset({"autoscale", "lifecycle", "quota", "tags", "volumes"})
+_NEEDS: Final[Mapping[Feature, tuple[Kind, ...]]] = {
+    "gateways": (GATEWAY,),
+    "wildcards": (GATEWAY,),
+    "tls": (GATEWAY,),
+    "acme": (GATEWAY, ISSUER, CERTIFICATE),
+}
+"""The kinds that a cluster has to have for a feature."""
+_NO_CLASS: Final = (
+    "This platform has no gateways for apps: its operator has to choose a GatewayClass (CONTROLLER_GATEWAY_CLASS)"
+)
 _LATER: Final = QUOTA_PATIENCE + timedelta(seconds=2)
 _FINAL: Final = (ClusterDeniedError, ClusterInvalidError, NamespaceTakenError)
 _OPTIONAL: Final = frozenset(kind.kind for kind in ALL if kind.addon is not None)
@@ -97,13 +114,16 @@ class KubernetesEngine:
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What the cluster has: gateways need the Gateway API and a class for them, TLS needs cert-manager."""
-        served = self.client.served.kinds()
-        has_gateways = GATEWAY in served and bool(self._config.gateway_class)
-        network: set[Feature] = {"gateways", "wildcards"} if has_gateways else set()
-        if has_gateways and CERTIFICATE in served:
-            network.add("tls")
-        return _ALWAYS | network
+        """What the cluster has: gateways and TLS need the Gateway API and a class for gateways, certificates that come
+        by themselves need cert-manager as well."""
+        network = (feature for feature in _NEEDS if self._lack_of(feature) is None)
+        return _ALWAYS.union(network)
+
+    def why_not(self, what: str) -> str | None:
+        """See `Engine.why_not`. What is missing is looked for, so that it may be there at the next request."""
+        if (found := self._lack_of(what)) is not None:
+            self._cache.look_again()
+        return found
 
     async def start(self) -> None:
         """Learn what the cluster has. One that does not answer now is tried again for as long as this runs.
@@ -139,19 +159,17 @@ class KubernetesEngine:
             ClusterDeniedError, ClusterInvalidError: the cluster will not have it, in its own words.
             ClusterUnavailableError: it does not answer, or something else stands in the way for now.
         """
-        await self._know(spec.app)
-        pending = pending_hosts(self._cache, spec.app, spec.network, self._config)
-        manifests = render(spec, self._config, pending=pending)
-        async with self._alone(spec.app):
+        async with self._reaching(spec.app), self._alone(spec.app):
+            pending = pending_hosts(self._cache, spec.app, spec.network, self._config)
+            manifests = render(spec, self._config, pending=pending)
             applied = await self._applier.apply(spec.app, as_they_are(self._cache, spec.app, manifests))
         self._note_problems(spec.app, applied)
-        _raise_for(applied)
         await self._filers.sweep(spec.app)
+        _raise_for(applied)
 
     async def remove(self, app: str) -> None:
         """See `Engine.remove`."""
-        await self._know(app)
-        async with self._alone(app):
+        async with self._reaching(app), self._alone(app):
             await remove(self.client, self._cache, app, seconds=REMOVE_SECONDS)
         self._applier.forget(app)
         self._problems.pop(app, None)
@@ -162,7 +180,7 @@ class KubernetesEngine:
 
     async def observe(self, app: str) -> AppObservation:
         """See `Engine.observe`. Reads the last lines of what has failed, and nothing else, from the cluster."""
-        seen, now = seen_of(self._cache, app), self._clock.now()
+        seen, now = self._facts_of(app), self._clock.now()
         found = failures(seen, now)
         logs = {ptype: await self._lines_of(app, finding) for ptype, finding in found.items()}
         observation = observe(app, seen, now, logs=logs)
@@ -172,7 +190,7 @@ class KubernetesEngine:
 
     async def explain(self, app: str, ptype: str) -> Failure | None:
         """See `Engine.explain`."""
-        seen, now = seen_of(self._cache, app), self._clock.now()
+        seen, now = self._facts_of(app), self._clock.now()
         process = next((one for one in processes_of(seen) if one.ptype == ptype), None)
         finding = None if process is None else explain(process, Events(seen.events), now)
         return None if finding is None else finding.failure(ptype, await self._lines_of(app, finding))
@@ -201,18 +219,18 @@ class KubernetesEngine:
 
     async def run(self, job: JobSpec) -> None:
         """See `Engine.run`."""
-        await self._know(job.app)
-        await self._jobs.run(job)
+        async with self._reaching(job.app):
+            await self._jobs.run(job)
 
     async def job(self, app: str, name: str) -> JobState | None:
         """See `Engine.job`."""
-        await self._know(app)
-        return await self._jobs.state(app, name)
+        async with self._reaching(app):
+            return await self._jobs.state(app, name)
 
     async def stop_job(self, app: str, name: str) -> None:
         """See `Engine.stop_job`."""
-        await self._know(app)
-        await self._jobs.stop(app, name)
+        async with self._reaching(app):
+            await self._jobs.stop(app, name)
 
     def logs(self, app: str, *, instance: str | None, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """See `Engine.logs`."""
@@ -246,19 +264,50 @@ class KubernetesEngine:
             )
         check_handlers(process)
 
+    def check_network(self, app: str, network: NetworkSpec) -> None:
+        """See `Engine.check_network`."""
+        if "gateways" in self.features:
+            check_limits(render_network_manifests(app, network, self._config))
+
+    def _lack_of(self, what: str) -> str | None:
+        routes = tuple(kind for kind in ROUTES if kind.kind == what)
+        needed = (GATEWAY, *routes) if routes else next((kinds for name, kinds in _NEEDS.items() if name == what), ())
+        missing = next((kind for kind in needed if self.client.served.version(kind) is None), None)
+        if missing is not None:
+            return self.client.served.why_not(missing)
+        return _NO_CLASS if needed and not self._config.gateway_class else None
+
     async def _put(self, app: str, manifests: Sequence[Manifest]) -> Applied:
         async with self._alone(app):
             applied = await self._applier.put(manifests)
         _raise_for(applied)
         return applied
 
-    async def _know(self, app: str) -> None:
-        """Wait until all is known of the app.
+    def _facts_of(self, app: str) -> Seen:
+        back_at = self._cache.back_at
+        if back_at is None:
+            return seen_of(self._cache, app)
+        ago = timedelta(seconds=asyncio.get_running_loop().time() - back_at)
+        return replace(seen_of(self._cache, app), heard_since=self._clock.now() - ago)
+
+    @asynccontextmanager
+    async def _reaching(self, app: str) -> AsyncIterator[None]:
+        """For what needs the cluster: all is known of the app. Who cannot be served is told when the cluster is back.
 
         Raises:
-            EngineAwayError: nothing has been heard of the cluster for a while.
-            ClusterUnavailableError: not everything is known yet.
+            EngineAwayError: it is away.
+            ClusterUnavailableError: not everything is known yet, or the cluster does not answer to this.
         """
+        try:
+            await self._know(app)
+            yield
+        except (EngineAwayError, ClusterUnavailableError) as exc:
+            if not self._cache.silence():
+                raise
+            self._cache.wake_when_back(app)
+            raise EngineAwayError(exc.detail) from exc
+
+    async def _know(self, app: str) -> None:
         if self._cache.silence() > SILENCE_SECONDS:
             raise EngineAwayError("The cluster cannot be reached: its API server does not answer")
         if self._cache.synced(app):

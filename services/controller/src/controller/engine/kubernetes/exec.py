@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,9 +87,10 @@ class PodExecSession:
         return await self._channels.read()
 
     async def write(self, data: bytes) -> None:
-        """See `ExecSession.write`; waits while the command does not read. An empty one is `end_input`."""
+        """See `ExecSession.write`; waits while the command does not read. Nothing is `end_input`, if there is one."""
         if not data:
-            await self.end_input()
+            with suppress(NotSupportedError):
+                await self.end_input()
         elif self._stdin:
             await self._channels.write(data)
 

@@ -19,13 +19,15 @@ _NEVER: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Seen:
-    """All that the cluster has of one app, as the API server gives it."""
+    """All that the cluster has of one app, as the API server gives it. `heard_since`: the cluster was away before that;
+    None: it was not."""
 
     deployments: Sequence[Manifest] = ()
     replica_sets: Sequence[Manifest] = ()
     pods: Sequence[Manifest] = ()
     jobs: Sequence[Manifest] = ()
     events: Sequence[Manifest] = ()
+    heard_since: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ UDP_ROUTE: Final = Kind(
     order=11,
     addon="gateway-api-experimental",
 )
+ROUTES: Final = (HTTP_ROUTE, GRPC_ROUTE, TLS_ROUTE, TCP_ROUTE, UDP_ROUTE)
 ISSUER: Final = Kind(
     "Issuer", "issuers", versions=("cert-manager.io/v1",), order=12, addon="cert-manager", is_shown=True
 )

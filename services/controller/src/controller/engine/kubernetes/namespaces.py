@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterConflictError, ClusterNotFoundError
+from controller.engine.kubernetes.errors import ClusterConflictError
 from controller.engine.kubernetes.kinds import NAMESPACE, Manifest
-from controller.engine.kubernetes.names import OURS
+from controller.engine.kubernetes.names import MANIFEST, OURS
 from shared.errors import ConflictError, UnavailableError
 
 
@@ -52,11 +52,13 @@ async def ensure(client: Client, cache: Cache, manifest: Manifest) -> bool:
     """
     name = manifest["metadata"]["name"]
     known = cache.find(NAMESPACE, name, name)
-    live = known.object if known is not None else await _find(client, name)
-    is_new = live is None
-    if live is None:
+    is_new = False
+    if known is not None:
+        live = known.object
+    else:
         try:
             live = await client.create(_bare(manifest))
+            is_new = True
         except ClusterConflictError as exc:
             if exc.reason != "AlreadyExists":
                 raise
@@ -71,9 +73,11 @@ async def ensure(client: Client, cache: Cache, manifest: Manifest) -> bool:
 
 
 def is_ours(namespace: Mapping[str, Any]) -> bool:
-    """This platform has made it."""
-    labels = namespace["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in OURS.items())
+    """This platform has made it: its labels tell, or where somebody has taken these off, the note on what we apply."""
+    metadata = namespace["metadata"]
+    labels = metadata.get("labels") or {}
+    is_labelled = all(labels.get(key) == value for key, value in OURS.items())
+    return is_labelled or MANIFEST in (metadata.get("annotations") or {})
 
 
 def remaining(namespace: Mapping[str, Any]) -> str:
@@ -84,13 +88,6 @@ def remaining(namespace: Mapping[str, Any]) -> str:
         if condition.get("status") == "True" and condition.get("type") != "NamespaceDeletionDiscoveryFailure"
     ]
     return "; ".join(text.strip().rstrip(".") for text in found if text)
-
-
-async def _find(client: Client, name: str) -> Manifest | None:
-    try:
-        return await client.get(NAMESPACE, name)
-    except ClusterNotFoundError:
-        return None
 
 
 def _bare(manifest: Manifest) -> Manifest:

@@ -131,9 +131,9 @@ def render_guard(prefix: str, *accounts: Account) -> tuple[Manifest, ...]:
         "matchConditions": [{"name": "is-the-worker", "expression": f"request.userInfo.username in [{users}]"}],
         "validations": [
             {
-                # The note on what we apply: a volume that somebody has taken our labels off gets them back.
+                # The note on what we apply: what somebody has taken our labels off gets them back.
                 "expression": f"request.resource.resource == 'rolebindings' || {_is_ours('oldObject')}"
-                f" || (request.resource.resource == 'persistentvolumes' && {_was_applied('oldObject')})",
+                f" || ({_was_applied('oldObject')})",
                 "message": "Workflow may change only what it has made",
                 "reason": "Forbidden",
             },

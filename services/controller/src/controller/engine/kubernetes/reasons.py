@@ -44,6 +44,7 @@ from controller.engine.kubernetes.reasons_pod import PATIENCE, of_pod
 QUOTA_PATIENCE: Final = timedelta(seconds=30)
 """So long may pods of before, which still end, use up a quota."""
 
+_CLOCKS_APART: Final = timedelta(seconds=5)
 _PREFIX: Final = re.compile(
     r'^(\(combined from similar events\): )?(Error creating: )?pods "[^"]*" is (forbidden|invalid): '
 )
@@ -58,6 +59,7 @@ class Process:
     deployment: Manifest
     replica_set: Manifest | None
     pods: tuple[Manifest, ...]
+    heard_since: datetime | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -87,7 +89,7 @@ def processes_of(seen: Seen) -> list[Process]:
             if _is_current(pod, ptype, note(pod, names.FINGERPRINT), wanted) and owner_of(pod)[0] != "Job"
         ]
         newest = max(sets, key=created_at, default=None)
-        found.append(Process(ptype, deployment, newest, tuple(sorted(pods, key=created_at))))
+        found.append(Process(ptype, deployment, newest, tuple(sorted(pods, key=created_at)), seen.heard_since))
     return sorted(found, key=lambda process: process.ptype)
 
 
@@ -98,7 +100,7 @@ def failure_of(process: Process, events: Events, now: datetime) -> Finding | Non
     found = explain(process, events, now)
     if found is not None and (found.is_fatal or found.is_patient):
         return found if found.is_fatal else None
-    if not _is_out_of_time(process.deployment):
+    if not _is_out_of_time(process):
         return None
     return found or Finding("deadline-exceeded", f"the {process.ptype} process was not ready in time", DEADLINE_HINT)
 
@@ -165,9 +167,17 @@ def _of_ended(process: Process, events: Events, now: datetime) -> Iterable[Findi
     return [finding.fatal(finding.is_fatal or often[finding.code] >= PATIENCE) for finding in known]
 
 
-def _is_out_of_time(deployment: Manifest) -> bool:
-    progress = condition(deployment, "Progressing")
-    return progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded"
+def _is_out_of_time(process: Process) -> bool:
+    """Its time is over, as the cluster counts it. Time in which the cluster was away, and could do nothing, counts there
+    as well: what it says soon after that is not taken for it; the rollout has a deadline besides."""
+    progress = condition(process.deployment, "Progressing")
+    if progress.get("status") != "False" or progress.get("reason") != "ProgressDeadlineExceeded":
+        return False
+    said_at = moment(progress.get("lastUpdateTime"))
+    if process.heard_since is None or said_at is None:
+        return True
+    allowed = timedelta(seconds=count(process.deployment.get("spec") or {}, "progressDeadlineSeconds"))
+    return not process.heard_since <= said_at + _CLOCKS_APART <= process.heard_since + allowed + _CLOCKS_APART
 
 
 def _is_current(thing: Manifest, ptype: str, fingerprint: str, wanted: str) -> bool:

@@ -61,6 +61,7 @@ _NOT_PLACED: Final = re.compile(
 _PREEMPTION: Final = re.compile(r",? ?(no new claims to deallocate, ?)?preemption: .*$")
 _VOLUME_WORDS: Final = ("persistentvolumeclaim", "volume node affinity", "bind volume")
 _PLACE_HINTS: Final = {"affinity/selector": TAGS_HINT, "Insufficient": PLACE_HINT}
+_NO_CONNECTION: Final = ("connection refused", "dial tcp", "no route to host")
 _KILLED_BY: Final = re.compile(r"failed (liveness|startup) probe")
 
 
@@ -177,7 +178,7 @@ def _of_probe(pod: Manifest, container: Container, events: Events, ptype: str) -
     if not refusals:
         return None
     kind, _, said = own_words(refusals[-1]).partition(" probe failed:")
-    if "connection refused" in said:
+    if any(mark in said for mark in _NO_CONNECTION):
         text = f"the {ptype} process runs but does not listen where its {kind.lower()} check looks: {said.strip()}"
         return Finding("never-listened", text, LISTEN_HINT)
     words = f": {said.strip()}" if said.strip() else ""

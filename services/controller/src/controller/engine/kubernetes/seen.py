@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
 
 from controller.domain.spec_network import Address, NetworkObservation, NetworkSpec, TlsEvent
 from controller.engine.kubernetes import names
@@ -22,6 +24,9 @@ from controller.engine.kubernetes.kinds import (
     Manifest,
 )
 from controller.engine.kubernetes.manifests.network_listeners import hosts_of
+
+_WRONG: Final = {"Accepted": "False", "ResolvedRefs": "False", "Conflicted": "True"}
+"""Conditions of listeners, and when they say that something is wrong."""
 
 
 def seen_of(cache: Cache, app: str) -> Seen:
@@ -46,12 +51,13 @@ def pending_hosts(cache: Cache, app: str, network: NetworkSpec, config: Kubernet
 
 
 def network_of(cache: Cache, app: str, problems: Iterable[ObjectError] = ()) -> NetworkObservation:
-    """The addresses of its gateways, and the conditions of its issuer and its certificates. `problems` are what could
-    not be applied, which is told besides."""
+    """The addresses of its gateways, what is wrong with their listeners, and the conditions of its issuer and its
+    certificates. `problems` are what could not be applied, which is told besides."""
     addresses = {
         name_of(gateway): found for gateway in cache.objects(GATEWAY, app) if (found := tuple(_addresses(gateway)))
     }
-    told = [event for kind in (ISSUER, CERTIFICATE) for thing in cache.objects(kind, app) for event in _events(thing)]
+    told = [event for gateway in cache.objects(GATEWAY, app) for event in _complaints(gateway)]
+    told += [event for kind in (ISSUER, CERTIFICATE) for thing in cache.objects(kind, app) for event in _events(thing)]
     told += [TlsEvent(one.name, one.kind, "", "Applied", "False", one.message) for one in problems]
     return NetworkObservation(addresses, tuple(told))
 
@@ -60,6 +66,14 @@ def _addresses(gateway: Manifest) -> Iterator[Address]:
     for one in (gateway.get("status") or {}).get("addresses") or ():
         if one.get("value"):
             yield Address(str(one.get("type") or "IPAddress"), str(one["value"]))
+
+
+def _complaints(gateway: Manifest) -> Iterator[TlsEvent]:
+    """What keeps listeners from working: a port that nobody listens on, a certificate that is not there."""
+    for listener in (gateway.get("status") or {}).get("listeners") or ():
+        for one in _events({**gateway, "status": listener}):
+            if _WRONG.get(one.type) == one.status:
+                yield replace(one, message=f"{listener.get('name')}: {one.message}")
 
 
 def _events(thing: Manifest) -> Iterator[TlsEvent]:

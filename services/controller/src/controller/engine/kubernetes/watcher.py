@@ -6,7 +6,7 @@ import asyncio
 import random
 import sys
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
@@ -26,6 +26,8 @@ _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _STEADY_SECONDS: Final = 5.0
 _SHORTEST_WATCH_SECONDS: Final = 300
+LONG_SECONDS: Final = 5.0
+"""A break that is longer is no hiccup: what was known before it says nothing about now."""
 _RIGHTS_SECONDS: Final = 10.0
 """How long rights in a namespace may take after it was made: they are given there by an object of their own."""
 log = get_logger(__name__)
@@ -43,7 +45,11 @@ class Watcher:
         *,
         labels: str,
         on_synced: Callable[[], None],
+        on_heard: Callable[[float], None] = lambda _: None,
+        is_fresh: bool = False,
     ) -> None:
+        """`on_heard` is called when the cluster is heard of again after a break of so many seconds. `is_fresh`: what is
+        kept is as new as the cluster's answer then, however much has happened meanwhile."""
         self._client = client
         self._store = store
         self.kind = kind
@@ -53,6 +59,9 @@ class Watcher:
         self._pause = _FIRST_PAUSE_SECONDS
         self._told = ""
         self._on_synced = on_synced
+        self._on_heard = on_heard
+        self._is_fresh = is_fresh
+        self._hurry = asyncio.Event()
         self.is_synced = False
         """The first list has been read."""
         self.lost_at: float | None = None
@@ -68,6 +77,8 @@ class Watcher:
         born = loop.time()
         while True:
             started = loop.time()
+            if self._is_fresh and self.lost_at is not None and started - self.lost_at > LONG_SECONDS:
+                self._version = ""
             try:
                 if not self._version:
                     async with lists:
@@ -98,8 +109,16 @@ class Watcher:
         if self._namespace is None or not (is_young or self.is_ending):
             self._tell(exc)
 
+    def hurry(self) -> None:
+        """The cluster is there again: do not wait before the next try."""
+        if self.lost_at is not None:
+            self._hurry.set()
+
     def _heard(self) -> None:
-        self.lost_at = None
+        if self.lost_at is not None:
+            seconds = asyncio.get_running_loop().time() - self.lost_at
+            self.lost_at = None
+            self._on_heard(seconds)
 
     def _tell(self, exc: ClusterError) -> None:
         """Log why it broke, once until that changes: it is tried again every few seconds."""
@@ -149,5 +168,8 @@ class Watcher:
             self._store.take(self.kind, entry_of(self.kind, event.object))
 
     async def _rest(self) -> None:
-        await asyncio.sleep(random.uniform(self._pause / 2, self._pause))  # noqa: S311 - not all at once
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(self._pause / 2, self._pause)):  # noqa: S311 - not all at once
+                await self._hurry.wait()
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterConflictError, ClusterInvalidError
+from controller.engine.kubernetes.errors import ClusterConflictError, ClusterInvalidError, ClusterNotFoundError
 from controller.engine.kubernetes.kinds import DEPLOYMENT, ROLE_BINDING, SECRET, Manifest, address
 from controller.engine.kubernetes.lists import HAVE_KEYED_LISTS, with_foreign_elements
 from controller.engine.kubernetes.names import FIELD_MANAGER
@@ -18,7 +18,9 @@ _REPLACEABLE: Final = frozenset({SECRET, ROLE_BINDING})
 
 
 async def write(client: Client, manifest: Manifest, known: Entry | None) -> Manifest:
-    """Apply the manifest; `known` is the object that is there. Gives the object as it is now.
+    """Apply the manifest; `known` is the object that is there, as far as we know: one without our labels is unknown.
+
+    Gives the object as it is now.
 
     Raises:
         ClusterError: the API server does not take it.
@@ -31,8 +33,10 @@ async def write(client: Client, manifest: Manifest, known: Entry | None) -> Mani
     except ClusterInvalidError:
         if known is not None and kind in _REPLACEABLE:
             return await _replace(client, manifest, known)
-        if known is not None and kind in HAVE_KEYED_LISTS:
-            return await _reset(client, manifest)
+        if kind in HAVE_KEYED_LISTS:
+            there = await _find(client, manifest)
+            if there is not None:
+                return await _reset(client, manifest, there)
         raise
 
 
@@ -58,7 +62,15 @@ async def _replace(client: Client, manifest: Manifest, known: Entry) -> Manifest
     return await client.apply(manifest)
 
 
-async def _reset(client: Client, manifest: Manifest) -> Manifest:
+async def _find(client: Client, manifest: Manifest) -> Manifest | None:
+    kind, namespace, name = address(manifest)
+    try:
+        return await client.get(kind, name, namespace)
+    except ClusterNotFoundError:
+        return None
+
+
+async def _reset(client: Client, manifest: Manifest, there: Manifest) -> Manifest:
     """Take out what others have put into our elements of lists or beside them, as ours cannot stand with it.
 
     A variable that somebody gave a plain value besides ours from a Secret is an example, and a port of a Service whose
@@ -67,7 +79,6 @@ async def _reset(client: Client, manifest: Manifest) -> Manifest:
     """
     kind, namespace, name = address(manifest)
     spec = manifest["spec"]
-    there = await client.get(kind, name, namespace)
     gentle = with_foreign_elements(kind, ("spec",), spec, there.get("spec"))
     try:
         await client.patch(kind, name, namespace, merge={"spec": gentle}, manager=_REPAIR_MANAGER)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
-from controller.domain.spec_network import NetworkObservation
+from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.local.app import LocalApp
 from controller.engine.local.board import JobBoard
@@ -49,6 +49,14 @@ class LocalEngine:
     def features(self) -> frozenset[Feature]:
         """Nothing beyond running processes and routing to them."""
         return frozenset()
+
+    def why_not(self, what: str) -> None:
+        """Nothing beyond `features`."""
+        del what
+
+    def check_network(self, app: str, network: NetworkSpec) -> None:
+        """The edge takes any number of host names, and the rest of a network is not its business."""
+        del app, network
 
     async def network(self, app: str) -> NetworkObservation:
         """Nothing: the edge is not the app's own."""

@@ -22,8 +22,8 @@ def render_network_manifests(
     Without a gateway class (`config.gateway_class`) there are the Secrets and Services only. `pending` are the host
     names whose automatic certificate is known not to be there yet: they are not redirected to HTTPS until it is.
 
-    Raises:
-        NotSupportedError: a gateway would have more listeners, or a route more parents, than they can have.
+    What is more than an object can hold (`network_limits`) is rendered all the same: the cluster refuses that object,
+    and nothing else of the app.
     """
     services = tuple(service(app, spec) for spec in network.services)
     secrets = tuple(user_certificate(app, spec) for spec in network.certificates)

@@ -11,11 +11,8 @@ from controller.engine.kubernetes import names
 from controller.engine.kubernetes.config import GatewayListeners, KubernetesConfig
 from controller.engine.kubernetes.manifests.base import Manifest, app_object
 from controller.engine.kubernetes.manifests.network_listeners import TLS, Listener
-from controller.engine.port import NotSupportedError
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
-MOST_LISTENERS: Final = 64
-"""How many listeners the Gateway API admits in a Gateway."""
 
 _SETS: Final[Mapping[GatewayListeners, tuple[str, str, str]]] = {
     "xlistenersets": ("gateway.networking.x-k8s.io", "v1alpha1", "XListenerSet"),
@@ -24,11 +21,7 @@ _SETS: Final[Mapping[GatewayListeners, tuple[str, str, str]]] = {
 
 
 def gateways(app: str, listeners: Iterable[Listener], config: KubernetesConfig) -> tuple[Manifest, ...]:
-    """The Gateways of the app, by name, each with its sets of listeners after it.
-
-    Raises:
-        NotSupportedError: a Gateway would have more listeners than it can have.
-    """
+    """The Gateways of the app, by name, each with its sets of listeners after it."""
     made: list[Manifest] = []
     for name, inside, beside in _by_gateway(app, listeners, config):
         made.append(_gateway(app, name, inside, config, has_sets=bool(beside)))
@@ -75,11 +68,6 @@ def _staying(app: str, listeners: Sequence[Listener], config: KubernetesConfig) 
 def _gateway(
     app: str, name: str, listeners: Sequence[Listener], config: KubernetesConfig, *, has_sets: bool
 ) -> Manifest:
-    if len(listeners) > MOST_LISTENERS:
-        raise NotSupportedError(
-            f"the gateway {name} would have {len(listeners)} listeners, and a Gateway can have {MOST_LISTENERS} at "
-            "most, one for each domain and port: remove domains or ports, or ask the operator for ListenerSets"
-        )
     spec: dict[str, Any] = {"gatewayClassName": config.gateway_class, "listeners": list(map(_listener, listeners))}
     if has_sets:
         spec["allowedListeners"] = {"namespaces": {"from": "Same"}}

@@ -29,8 +29,6 @@ from controller.engine.kubernetes.manifests.network_listeners import (
     Listener,
     is_covered,
 )
-from controller.engine.kubernetes.manifests.network_tls import MOST_PARENTS
-from controller.engine.port import NotSupportedError
 
 # Clusters serve other versions as well; which one is found when the objects are written.
 _VERSIONS: Final = {"HTTPRoute": "v1", "GRPCRoute": "v1"}
@@ -50,11 +48,7 @@ class RouteWriter:
     pending: Collection[str] = ()
 
     def routes(self, spec: IngressRouteSpec) -> Iterator[Manifest]:
-        """The objects of one route; none as long as it is attached to nothing.
-
-        Raises:
-            NotSupportedError: it is attached to more than the Gateway API admits.
-        """
+        """The objects of one route; none as long as it is attached to nothing."""
         attached = [own for own in self.parents if _is_attached(spec, own)]
         if spec.kind not in _BY_HOST:
             yield from self._route(spec, None, None, attached)
@@ -84,11 +78,6 @@ class RouteWriter:
     def _object(
         self, spec: IngressRouteSpec, name: str, host: str | None, listeners: Sequence[Listener], rules: list[Any]
     ) -> Manifest:
-        if len(listeners) > MOST_PARENTS:
-            raise NotSupportedError(
-                f"the route {spec.name} is attached to {len(listeners)} ports, and a route can have {MOST_PARENTS} "
-                "parents at most: detach it from some"
-            )
         content: dict[str, Any] = {} if host is None else {"hostnames": [host]}
         content["parentRefs"] = [dict(self.parents[own]) for own in listeners]
         version = f"{GATEWAY_GROUP}/{_VERSIONS.get(spec.kind, 'v1alpha2')}"

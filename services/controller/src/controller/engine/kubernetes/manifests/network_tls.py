@@ -49,6 +49,8 @@ def issuer(app: str, spec: IssuerSpec, parents: Mapping[Listener, Manifest], con
         "privateKeySecretRef": {"name": names.acme_account_secret(app)},
         "solvers": _solvers(parents, config),
     }
+    if config.acme_ca_bundle:
+        acme["caBundle"] = config.acme_ca_bundle
     if account_binding(app, spec):
         key = {"name": names.acme_binding_secret(app), "key": _BINDING_KEY}
         acme["externalAccountBinding"] = {"keyID": spec.key_id, "keySecretRef": key}

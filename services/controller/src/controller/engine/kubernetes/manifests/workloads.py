@@ -19,7 +19,7 @@ HISTORY_LIMIT: Final = "KUBERNETES_DEPLOYMENTS_REVISION_HISTORY_LIMIT"
 _SURGE: Final = "25%"
 _ZONE, _HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 _MOST_DIGITS: Final = 7
-_SETTLING_SECONDS: Final = 2
+_SETTLING_SECONDS: Final = 1
 
 
 def render_process(
