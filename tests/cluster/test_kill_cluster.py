@@ -1,6 +1,6 @@
 """A worker that is killed at any point of a rollout or a removal: who comes after it, and knows nothing, ends it well.
 
-The reconciler is the real one on real tables and the real cluster. There are some hundred awaits on the way of a
+The reconciler is the real one on real tables and the real cluster. There are 70 to 260 awaits on the way of a
 rollout: each app of a round is killed at another one of them, evenly spread. Then the process is gone for all of them,
 and a new one does the rest.
 """

@@ -316,7 +316,7 @@ async def test_without_the_gateway_api_and_cert_manager_the_rest_works(
             return bool((await app.owner.client.post(f"/v2/apps/{app.name}/tls/", json=own)).is_success)
 
         await until(is_found, seconds=30)
-        await app.answers()
+        await app.answers(seconds=30)
         assert lacking.engine.features >= {"gateways", "wildcards", "tls"}
         refusal = await app.call("POST", "tls/", expect=400, json=automatic)
         assert refusal == {

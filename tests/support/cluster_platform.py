@@ -78,9 +78,9 @@ class Platform:
         """The engine of the controller."""
         return self.api.engine
 
-    async def create(self) -> PlatformApp:
+    async def create(self, name: str | None = None) -> PlatformApp:
         """A new app, without a build."""
-        name = await self.api.create(f"{self.prefix}-{uuid4().hex[:10]}", _OWNER)
+        name = await self.api.create(name or f"{self.prefix}-{uuid4().hex[:10]}", _OWNER)
         self.apps.append(PlatformApp(name, self, await self.api.person(_OWNER)))
         return self.apps[-1]
 

@@ -1,5 +1,7 @@
-"""A registry that gives nobody an image: it asks for credentials, or does not come to an end. Plain HTTP, and so only for
-machines that pull from themselves, by a loopback address."""
+"""A registry that gives nobody an image: it asks for credentials, or does not come to an end.
+
+It speaks plain HTTP, and so is only for machines that pull from themselves, by a loopback address.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,7 @@ class UselessRegistry:
 
     port: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """When set, nothing is slow any more: what is asked for is not there."""
 
     @property
     def private(self) -> str:
@@ -43,7 +46,7 @@ class UselessRegistry:
             body = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
             return web.json_response(body, status=401, headers={"WWW-Authenticate": 'Basic realm="private"'})
         name, _, wanted = path.partition("endless/shop/")
-        if name or not wanted:
+        if name or not wanted or self.ended.is_set():
             return web.Response(status=404)
         if wanted.startswith("manifests/"):
             return _given(_manifest(), _MANIFEST)
@@ -57,6 +60,7 @@ class UselessRegistry:
             await response.prepare(request)
             await response.write(b"\0")
         await self.ended.wait()
+        response.force_close()
         return response
 
 

@@ -287,3 +287,30 @@ async def test_an_engine_that_cannot_be_reached_is_not_waited_for_for_ever(core:
     [event] = await core.events("release.failed")
     assert isinstance(event, ReleaseFailed)
     assert event.code == "engine-away"
+
+
+async def test_a_rollout_that_can_be_seen_again_gets_its_time_anew(core: Core, clock: FakeClock) -> None:
+    """The deadline passes between two looks, of which the first saw nothing."""
+    core = replace(core, engine=BrokenEngine(clock=clock))
+    assert isinstance(core.engine, BrokenEngine)
+    await core.app()
+    await core.build()
+    core.engine.hold("shop", "web")
+    worker = core.reconciler()
+    await worker.reconcile("shop")
+    core.engine.error = EngineAwayError("the engine does not answer")
+    clock.advance(timedelta(seconds=115))
+    with pytest.raises(EngineAwayError):
+        await worker.reconcile("shop")
+    core.engine.error = None
+    clock.advance(timedelta(seconds=10))
+    await worker.reconcile("shop")
+    assert await core.events("release.failed") == []
+    clock.advance(timedelta(seconds=115))
+    await worker.reconcile("shop")
+    assert await core.events("release.failed") == []
+    clock.advance(timedelta(seconds=10))
+    await worker.reconcile("shop")
+    [event] = await core.events("release.failed")
+    assert isinstance(event, ReleaseFailed)
+    assert event.code == "deadline-exceeded"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 # Brought by `make test` itself, or by whoever names a cluster to `make test-cluster`.
-ELSEWHERE = {"rabbitmq-server", "kubectl"}
+ELSEWHERE = {"rabbitmq-server", "kubectl", "pebble"}
 
 
 def test_every_tool_that_a_test_requires_is_installed() -> None:

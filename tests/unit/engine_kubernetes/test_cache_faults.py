@@ -234,6 +234,17 @@ async def test_kinds_that_appear_and_vanish_are_followed(tmp_path: Path) -> None
         await client.close()
 
 
+async def test_kinds_that_appear_wake_every_app(tmp_path: Path) -> None:
+    """What could not be written for want of them is written then."""
+    cluster = Cluster([listing()], [])
+    async with cached(cluster, tmp_path) as cache:
+        told = cache.watch()
+        cluster.has_gateways = True
+        cache.look_again()
+        async with asyncio.timeout(10):
+            assert await anext(told) == "shop"
+
+
 async def test_changes_are_told_once_until_heard(tmp_path: Path) -> None:
     lines = tuple(event("MODIFIED", "a", str(number), status=number) for number in range(11, 40))
     cluster = Cluster([listing(version="10")], [Answer(lines=lines, holds=True)])

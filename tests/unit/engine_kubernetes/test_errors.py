@@ -36,6 +36,8 @@ def body(message: str, reason: str = "", **details: object) -> bytes:
         (401, "Unauthorized", ClusterForbiddenError),
         (403, 'services is forbidden: User "x" cannot create resource "services"', ClusterForbiddenError),
         (403, "pods is forbidden: exceeded quota: app, requested: pods=1, used: pods=10", ClusterDeniedError),
+        (422, "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no", ClusterDeniedError),
+        (400, 'admission webhook "w.example.org" denied the request: no', ClusterDeniedError),
         (403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot', ClusterDeniedError),
         (404, 'services "shop" not found', ClusterNotFoundError),
         (409, "the object has been modified", ClusterConflictError),

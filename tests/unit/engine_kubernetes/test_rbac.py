@@ -71,7 +71,7 @@ KINDS: Final[Mapping[Call, Collection[Kind]]] = {
     ("write", "_hand_over_replicas", "apply"): (kinds.DEPLOYMENT,),
     ("write", "_replace", "delete"): REPLACED,
     ("write", "_replace", "apply"): REPLACED,
-    ("write", "_reset", "get"): HAVE_KEYED_LISTS,
+    ("write", "_find", "get"): HAVE_KEYED_LISTS,
     ("write", "_reset", "patch"): HAVE_KEYED_LISTS,
     ("write", "_reset", "apply"): HAVE_KEYED_LISTS,
     ("engine", "check_volume", "apply"): (kinds.PERSISTENT_VOLUME_CLAIM,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -209,6 +210,17 @@ def test_weakness_1_a_deployment_out_of_time_has_failed_whatever_else_is_known()
     assert found is not None
     assert found.code == "deadline-exceeded"
     assert fatal(seen_of(deployment(status=UNREADY), pod(state={"running": {}}))) is None
+
+
+def test_time_in_which_the_cluster_was_away_is_not_held_against_a_deployment() -> None:
+    """The cluster counts it, as soon as it is there again, although it could do nothing meanwhile."""
+    late = {"conditions": [{**LATE["conditions"][0], "lastUpdateTime": ago(10)}]}
+    one = deployment(status={**UNREADY, **late})
+    one["spec"]["progressDeadlineSeconds"] = 120
+    seen = seen_of(one, pod(state={"running": {}}))
+    for back, is_told in ((5000, True), (11, False), (100, False), (140, True)):
+        found = fatal(replace(seen, heard_since=NOW - timedelta(seconds=back)))
+        assert (found is not None) == is_told, back
 
 
 def test_weakness_10_what_a_status_says_of_an_older_spec_does_not_count() -> None:

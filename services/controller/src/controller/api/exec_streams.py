@@ -14,7 +14,7 @@ from controller.api.deps import Ctx
 from controller.api.sockets import Who, conversation, flag, receive, while_connected
 from controller.context import Context
 from controller.domain.accounts import Account
-from controller.engine.port import ExecSession
+from controller.engine.port import ExecSession, NotSupportedError
 from controller.services.access import Access, Action
 from controller.services.processes import Processes
 from shared.db import DatabaseAwayError
@@ -107,7 +107,8 @@ async def _inward(websocket: WebSocket, session: ExecSession) -> None:
     while True:
         frame = await receive(websocket)
         if frame[:1] == STDIN:
-            await session.write(frame[1:])
+            with suppress(NotSupportedError):  # of an empty one, which ends the input where that can be
+                await session.write(frame[1:])
         elif frame[:1] == RESIZE:
             await _resize(session, frame[1:])
 

@@ -131,7 +131,7 @@ class Reconciler:
                 raise
             if isinstance(error, EngineAwayError) and now - rollout.created < MOST_AWAY:
                 return lambda rollouts, _: rollouts.postpone(rollout, bundle, until=now + AWAY_GRACE)
-            return failing(rollout, bundle, refusal(error, self._steps.refused_ptype(rollout, spec)))
+            return failing(rollout, bundle, refusal(error, self._steps.refused_ptype(rollout, spec, error)))
 
     def _resumed(self, snapshot: Snapshot) -> Step | None:
         """What nobody could see does not count: a rollout that can be seen again gets its time anew."""

@@ -61,8 +61,11 @@ class Steps:
             return lambda rollouts, _: rollouts.advance(rollout, bundle, progress=progress)
         return None
 
-    def refused_ptype(self, rollout: Rollout, spec: AppSpec) -> str:
+    def refused_ptype(self, rollout: Rollout, spec: AppSpec, error: SuiteError) -> str:
         """The process type for which the engine refuses the whole; empty when it is not about one."""
+        told = error.facts.get("ptype")
+        if isinstance(told, str) and told:
+            return told
         for process in spec.processes:
             try:
                 self._engine.check(process)

@@ -101,6 +101,8 @@ class Engine(Protocol):
     async def apply(self, spec: AppSpec) -> None:
         """Record what the app should be and return; converges in the background. Idempotent.
 
+        An error that is about one process type has that as the fact `ptype`.
+
         Raises:
             NotSupportedError: the spec asks for what this adapter cannot do.
             EngineAwayError: nothing can be told or seen now.

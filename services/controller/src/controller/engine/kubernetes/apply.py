@@ -32,7 +32,7 @@ from controller.engine.kubernetes.kinds import (
     Manifest,
     address,
 )
-from controller.engine.kubernetes.names import MANIFEST
+from controller.engine.kubernetes.names import MANIFEST, TYPE
 from controller.engine.kubernetes.namespaces import NamespaceGoingError, NamespaceTakenError, ensure
 from controller.engine.kubernetes.prune import Leftover, leftovers
 from controller.engine.kubernetes.store import app_of
@@ -62,13 +62,14 @@ class _Stage(Enum):
 @dataclass(frozen=True)
 class ObjectError:
     """What keeps one object from becoming what it should be. `message` has the API server's own words; `cause` is None
-    where the object was left alone because of another one."""
+    where the object was left alone because of another one. `ptype`: the process type that it belongs to, if to one."""
 
     kind: str
     name: str
     code: str
     message: str
     cause: SuiteError | None = field(default=None, compare=False)
+    ptype: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,8 @@ def _refused(manifest: Manifest, exc: SuiteError) -> Applied:
     if isinstance(exc, ClusterUnavailableError) and exc.http_status != 500:
         raise exc
     kind, _, name = address(manifest)
-    return Applied(errors=(ObjectError(kind.kind, name, exc.code, exc.detail, exc),))
+    ptype = str((manifest["metadata"].get("labels") or {}).get(TYPE, ""))
+    return Applied(errors=(ObjectError(kind.kind, name, exc.code, exc.detail, exc, ptype),))
 
 
 def _left_alone(manifest: Manifest, needed: ObjectError) -> ObjectError:

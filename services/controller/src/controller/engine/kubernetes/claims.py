@@ -9,6 +9,7 @@ from typing import Any, Final
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.kinds import PERSISTENT_VOLUME_CLAIM, Manifest, address
 from controller.engine.kubernetes.manifests.quantities import amount_of
+from controller.engine.port import NotSupportedError
 
 _FIXED: Final = ("accessModes", "storageClassName", "volumeMode")
 
@@ -17,6 +18,22 @@ def as_they_are(cache: Cache, app: str, manifests: Iterable[Manifest]) -> tuple[
     """The manifests, with claims as they were made where the operator has chosen other storage since, and no smaller
     than they have grown: the API server would refuse both, and with them all that the app should be."""
     return tuple(_kept(cache, app, manifest) for manifest in manifests)
+
+
+def refuse_growth(known: Manifest | None, wanted: Manifest) -> None:
+    """Refuse another size of a claim that has no storage yet, which is made as it was first asked for.
+
+    Raises:
+        NotSupportedError: it is such a claim; the text says what to do.
+    """
+    if known is None or (known.get("status") or {}).get("phase") == "Bound":
+        return
+    if amount_of(str(_size(known.get("spec") or {}))) != amount_of(str(_size(wanted["spec"]))):
+        name = wanted["metadata"]["name"]
+        raise NotSupportedError(
+            f"volume {name} has no storage before a process uses it, and cannot be expanded until then: mount it first, "
+            "or delete it and add a larger one"
+        )
 
 
 def _kept(cache: Cache, app: str, manifest: Manifest) -> Manifest:

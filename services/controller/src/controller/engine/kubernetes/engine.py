@@ -18,7 +18,7 @@ from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.kubernetes.apply import Applied, Applier, ObjectError
 from controller.engine.kubernetes.cache import Cache
-from controller.engine.kubernetes.claims import as_they_are
+from controller.engine.kubernetes.claims import as_they_are, refuse_growth
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.errors import (
@@ -84,6 +84,7 @@ _NEEDS: Final[Mapping[Feature, tuple[Kind, ...]]] = {
     "acme": (GATEWAY, ISSUER, CERTIFICATE),
 }
 """The kinds that a cluster has to have for a feature."""
+_NOT_KNOWN: Final = "The cluster has not answered yet, so that nobody knows what it has: try again in a minute"
 _NO_CLASS: Final = (
     "This platform has no gateways for apps: its operator has to choose a GatewayClass (CONTROLLER_GATEWAY_CLASS)"
 )
@@ -169,8 +170,10 @@ class KubernetesEngine:
 
     async def remove(self, app: str) -> None:
         """See `Engine.remove`."""
+        space = self._cache.find(NAMESPACE, app, app)
+        seconds = 0.0 if space is not None and space.is_terminating else REMOVE_SECONDS
         async with self._reaching(app), self._alone(app):
-            await remove(self.client, self._cache, app, seconds=REMOVE_SECONDS)
+            await remove(self.client, self._cache, app, seconds=seconds)
         self._applier.forget(app)
         self._problems.pop(app, None)
 
@@ -209,8 +212,10 @@ class KubernetesEngine:
         """See `Engine.check_volume`: the API server is asked, and changes nothing."""
         if self._cache.find(NAMESPACE, app, app) is None:
             return  # it comes with the first release
-        for manifest in render_volume(app, volume, self._config):
+        for manifest in as_they_are(self._cache, app, render_volume(app, volume, self._config)):
             if kind_of(manifest) is PERSISTENT_VOLUME_CLAIM:
+                known = self._cache.find(PERSISTENT_VOLUME_CLAIM, app, name_of(manifest))
+                refuse_growth(None if known is None else known.object, manifest)
                 await self.client.apply(manifest, dry_run=True)
 
     async def files(self, app: str, volume: str) -> FileStore:
@@ -274,7 +279,7 @@ class KubernetesEngine:
         needed = (GATEWAY, *routes) if routes else next((kinds for name, kinds in _NEEDS.items() if name == what), ())
         missing = next((kind for kind in needed if self.client.served.version(kind) is None), None)
         if missing is not None:
-            return self.client.served.why_not(missing)
+            return self.client.served.why_not(missing) if self.client.served.is_known else _NOT_KNOWN
         return _NO_CLASS if needed and not self._config.gateway_class else None
 
     async def _put(self, app: str, manifests: Sequence[Manifest]) -> Applied:
@@ -397,7 +402,11 @@ def _raise_for(applied: Applied) -> None:
 
     What will not pass is raised as it is; the rest is worth another try.
     """
-    causes = [error.cause for error in applied.errors if not _is_optional(error) and error.cause is not None]
+    causes = []
+    for error in applied.errors:
+        if not _is_optional(error) and error.cause is not None:
+            error.cause.facts["ptype"] = error.ptype
+            causes.append(error.cause)
     final = next((cause for cause in causes if isinstance(cause, _FINAL)), None)
     if final is not None:
         raise final

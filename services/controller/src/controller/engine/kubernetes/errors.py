@@ -20,6 +20,8 @@ _NO_ACCESS: Final = re.compile(r'\b(?:User "|Unauthorized\b|.* cannot (?:get|lis
 _INPUT: Final = re.compile(
     r', error found in #\d+ byte of .*|(?<=Invalid value: )(?:"(?:[^"\\]|\\.)*"|\{.*\})|(?<=, got )&\{.*\}', re.S
 )
+_DENIED: Final = re.compile(r"\b(?:ValidatingAdmissionPolicy|admission webhook) .*\bdenied (?:the )?request\b")
+_REFUSALS: Final = (400, 403, 422)
 _UNREADABLE: Final = ("failed to create typed patch object", "failed to convert new object")
 _MARKUP: Final = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.S | re.I)
 
@@ -126,6 +128,8 @@ def unreachable(action: str, exc: BaseException) -> ClusterUnavailableError:
 def _class_of(status: int, answer: Mapping[str, Any]) -> type[ClusterError]:
     if status == 500 and str(answer.get("message", "")).startswith(_UNREADABLE):
         return ClusterInvalidError  # server-side apply says so with a 500
+    if status in _REFUSALS and _DENIED.search(str(answer.get("message", ""))):
+        return ClusterDeniedError  # a policy chooses the status, and its default is that of an invalid object
     if status == 403:
         is_ours = bool(_NO_ACCESS.search(str(answer.get("message", "")))) or not answer
         return ClusterForbiddenError if is_ours else ClusterDeniedError

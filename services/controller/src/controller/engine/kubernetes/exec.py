@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,10 +86,9 @@ class PodExecSession:
         return await self._channels.read()
 
     async def write(self, data: bytes) -> None:
-        """See `ExecSession.write`; waits while the command does not read. Nothing is `end_input`, if there is one."""
+        """See `ExecSession.write`; waits while the command does not read. An empty one is `end_input`."""
         if not data:
-            with suppress(NotSupportedError):
-                await self.end_input()
+            await self.end_input()
         elif self._stdin:
             await self._channels.write(data)
 

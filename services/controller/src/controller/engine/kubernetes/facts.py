@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from controller.engine.kubernetes.kinds import Manifest
 Part = Mapping[str, Any]
 """A part of an object."""
 
+_NANOSECONDS: Final = re.compile(r"[0-9a-f]{16}")
 _NEVER: Final = datetime(1970, 1, 2, tzinfo=UTC)
 """The kubelet says 1970 for a container that never started."""
 
@@ -27,17 +29,24 @@ class Seen:
     pods: Sequence[Manifest] = ()
     jobs: Sequence[Manifest] = ()
     events: Sequence[Manifest] = ()
-    heard_since: datetime | None = None
+    heard_since: datetime | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
 class Happening:
-    """An event: how often it happened, and when last."""
+    """An event: how often it happened, and when last. `first` is when its first one was noted, in nanoseconds; 0 when
+    that is not known."""
 
     reason: str
     note: str
     count: int
     last: datetime
+    first: int = 0
+
+    @property
+    def order(self) -> tuple[datetime, int]:
+        """Sorts happenings by time: many are told to the second only, others to the microsecond."""
+        return self.last.replace(microsecond=0), self.first
 
 
 class Events:
@@ -62,13 +71,13 @@ class Events:
                 and not (container and place and f"{{{container}}}" not in place)
             ):
                 found.append(_happening(event))
-        return sorted(found, key=lambda happening: happening.last)
+        return sorted(found, key=lambda happening: happening.order)
 
     def about(self, kind: str, name: str, *, uid: str = "") -> list[Happening]:
         """All of an object, the oldest first; those of an earlier one of the same name are left out with a `uid`."""
         known = self._of.get((kind, name), ())
         found = [event for event in known if not uid or event["regarding"].get("uid") in (uid, None)]
-        return sorted(map(_happening, found), key=lambda happening: happening.last)
+        return sorted(map(_happening, found), key=lambda happening: happening.order)
 
     def of_pod(self, pod: Manifest, *reasons: str, container: str = "") -> list[Happening]:
         """Those of a pod."""
@@ -207,4 +216,11 @@ def _happening(event: Manifest) -> Happening:
         note=str(event.get("note") or ""),
         count=max(count(series, "count"), count(event, "deprecatedCount"), 1),
         last=next((read for read in map(moment, times) if read), _NEVER),
+        first=_first(name_of(event)),
     )
+
+
+def _first(name: str) -> int:
+    """The name of an event tells when the first one was, as client-go makes it: `<object>.<nanoseconds in hex>`."""
+    suffix = name.rpartition(".")[2]
+    return int(suffix, 16) if _NANOSECONDS.fullmatch(suffix) else 0

@@ -102,8 +102,8 @@ def events_of(seen: Seen, *, instance: str | None = None, ptype: str | None = No
     found = [
         happening for thing in things for happening in events.about(thing["kind"], name_of(thing), uid=uid_of(thing))
     ]
-    told = [EngineEvent(one.reason, own_words(one.note), one.last) for one in found]
-    return tuple(sorted(told, key=lambda event: event.at))
+    found.sort(key=lambda happening: happening.order)
+    return tuple(EngineEvent(one.reason, own_words(one.note), one.last) for one in found)
 
 
 def instances(seen: Seen, message: Callable[[Manifest], str] = lambda _: "") -> Iterable[InstanceState]:

@@ -168,8 +168,11 @@ def _of_ended(process: Process, events: Events, now: datetime) -> Iterable[Findi
 
 
 def _is_out_of_time(process: Process) -> bool:
-    """Its time is over, as the cluster counts it. Time in which the cluster was away, and could do nothing, counts there
-    as well: what it says soon after that is not taken for it; the rollout has a deadline besides."""
+    """Its time is over, as the cluster counts it.
+
+    Time in which the cluster was away, and could do nothing, counts there as well: what it says soon after that is not
+    taken for it; the rollout has a deadline besides.
+    """
     progress = condition(process.deployment, "Progressing")
     if progress.get("status") != "False" or progress.get("reason") != "ProgressDeadlineExceeded":
         return False
