@@ -45,7 +45,14 @@ async def platform(
 @pytest_asyncio.fixture(scope="module")
 async def app(platform: Platform) -> PlatformApp:
     """An app with a web, which all tests share."""
-    return await platform.deploy(values={"GREETING": "hello"})
+    made = await platform.create()
+    await made.configure(
+        values=[{"name": "GREETING", "value": "hello", "group": "global"}],
+        termination_grace_period={"web": "4", "run": "1"},
+    )
+    await made.build()
+    await made.succeeds()
+    return made
 
 
 async def the_pod(app: PlatformApp) -> str:
@@ -82,7 +89,7 @@ async def test_the_output_of_a_one_off_comes_while_it_runs(app: PlatformApp) -> 
     address = app.platform.api.address
     assert address is not None
     name = await start(app, ["sh", "-c", "echo first; until [ -e /tmp/go ]; do sleep 0.1; done; echo second; exit 4"])
-    url = f"{address.url}/v2/apps/{app.name}/jobs/{name}/log?follow=true"
+    url = f"{address.base_url}/v2/apps/{app.name}/jobs/{name}/log?follow=true"
     client, headers = app.platform.entry, {"Authorization": f"token {app.owner.token}"}
     got = b""
     async with client.stream("GET", url, headers=headers, timeout=60) as response:
@@ -341,7 +348,7 @@ class TestClient:
         assert address is not None
         (tmp_path / ".drycc").mkdir()
         profile = Profile(
-            app.owner.name, ssl_verify=True, controller=address.url, token=app.owner.token, response_limit=0
+            app.owner.name, ssl_verify=True, controller=address.base_url, token=app.owner.token, response_limit=0
         )
         save(tmp_path / ".drycc" / "client.json", profile)
         return Session(TREE, tmp_path, tmp_path)

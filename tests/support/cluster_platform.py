@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import httpx
 
+from controller.domain.names import RUN
 from controller.domain.plans_file import read_catalog
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.engine import KubernetesEngine
@@ -199,12 +200,12 @@ class PlatformApp:
         return [pod for pod in listed if ptype in (None, pod["type"])]
 
     async def runs(self, *, seconds: float = SECONDS, **counts: int) -> list[dict[str, Any]]:
-        """All instances, as soon as there are exactly so many of each type, and all of them up and ready."""
+        """All instances but one-offs, as soon as there are exactly so many of each type, all of them up and ready."""
         wanted = sorted(ptype for ptype, count in counts.items() for _ in range(count))
         found: list[dict[str, Any]] = []
 
         async def are_there() -> bool:
-            found[:] = await self.pods()
+            found[:] = [pod for pod in await self.pods() if pod["type"] != RUN]
             assert sorted(pod["type"] for pod in found) == wanted, found
             assert all((pod["state"], pod["ready"]) == ("up", "1/1") for pod in found), found
             return True

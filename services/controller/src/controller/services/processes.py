@@ -135,8 +135,15 @@ class Processes(AppService):
         found = await self._apps.get(app)
         known = ptypes_of((await self._releases.newest(found)).build)
         targets = await self._processes.list(found)
+        scaled = (await self._settings.get(found)).autoscale
         views = [
-            _view(target, target.release, observation, garbage=target.ptype not in known)
+            _view(
+                target,
+                target.release,
+                observation,
+                garbage=target.ptype not in known,
+                is_scaled=bool(scaled.get(target.ptype)),
+            )
             for target in targets
             if target.release is not None
         ]
@@ -197,12 +204,15 @@ def _refuse_unknown(wanted: Mapping[str, int], known: Sequence[str]) -> None:
         )
 
 
-def _view(target: ProcessTarget, release: int, observation: AppObservation, *, garbage: bool) -> PtypeView:
+def _view(
+    target: ProcessTarget, release: int, observation: AppObservation, *, garbage: bool, is_scaled: bool
+) -> PtypeView:
+    """With `is_scaled` the number of instances is the engine's business, unless there are to be none at all."""
     state = observation.ptype(target.ptype)
     return PtypeView(
         name=target.ptype,
         release=release,
-        desired=target.replicas,
+        desired=state.desired if state and is_scaled and target.replicas else target.replicas,
         ready=state.ready if state else 0,
         up_to_date=state.updated if state else 0,
         garbage=garbage,

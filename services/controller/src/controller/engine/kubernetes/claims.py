@@ -31,7 +31,7 @@ def refuse_growth(known: Manifest | None, wanted: Manifest) -> None:
     if amount_of(str(_size(known.get("spec") or {}))) != amount_of(str(_size(wanted["spec"]))):
         name = wanted["metadata"]["name"]
         raise NotSupportedError(
-            f"volume {name} has no storage before a process uses it, and cannot be expanded until then: mount it first, "
+            f"volume {name} has no storage before a process uses it, and cannot be expanded until then: mount it, "
             "or delete it and add a larger one"
         )
 
