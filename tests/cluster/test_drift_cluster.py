@@ -148,7 +148,7 @@ async def _is_idle(keeper: Keeper) -> bool:
     return keeper.engine.client.calls.writes == before
 
 
-async def test_whatever_is_deleted_comes_back(keeper: Keeper) -> None:
+async def test_weakness_24_whatever_is_deleted_comes_back(keeper: Keeper) -> None:
     """One kind after the other, all objects of a kind at once. The namespace itself is another matter: it takes its
     time to go."""
     kinds: dict[str, list[Manifest]] = {}
@@ -225,7 +225,7 @@ EDITS: Final[Mapping[str, Mapping[str, Any]]] = {
 """What somebody changes of the first object of each kind; `{name}` stands for its name."""
 
 
-async def test_whatever_is_edited_is_as_it_was(keeper: Keeper) -> None:
+async def test_weakness_13_24_whatever_is_edited_is_as_it_was(keeper: Keeper) -> None:
     first: dict[str, Manifest] = {}
     for manifest in keeper.manifests:
         first.setdefault(manifest["kind"], manifest)

@@ -122,7 +122,7 @@ async def test_weakness_43_words_of_a_one_off_are_passed_as_they_are(app: Platfo
     await until(is_forgotten)  # its time to be kept is over
 
 
-async def test_one_offs_side_by_side_one_of_which_takes_too_long(app: PlatformApp) -> None:
+async def test_weakness_23_one_offs_side_by_side_one_of_which_takes_too_long(app: PlatformApp) -> None:
     slow = ["sh", "-c", "echo begun; sleep 1000"]
     late, stopped, quick = await asyncio.gather(
         start(app, slow, timeout=4), start(app, slow), start(app, ["sh", "-c", "echo $DRYCC_APP"])
@@ -304,7 +304,7 @@ async def test_settings_of_a_rollout_arrive_in_the_deployment(app: PlatformApp) 
     assert described["limits"] == {"cpu": "1", "memory": "96Mi"}
 
 
-async def test_weakness_20_22_load_scales_an_app_and_a_release_leaves_its_number_alone(app: PlatformApp) -> None:
+async def test_weakness_20_21_22_load_scales_an_app_and_a_release_leaves_its_number_alone(app: PlatformApp) -> None:
     await app.call(
         "POST", "settings/", expect=201, json={"autoscale": {"web": {"min": 1, "max": 2, "cpu_percent": 50}}}
     )
@@ -357,7 +357,7 @@ class TestClient:
         pod = await the_pod(app)
 
         async def ok(*words: str) -> Outcome:
-            done = await ana.run(*words, "-a", app.name)
+            done = await ana.run(*words[:2], "-a", app.name, *words[2:])
             assert (done.status, done.stderr) == (0, ""), done
             return done
 

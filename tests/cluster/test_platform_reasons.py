@@ -157,10 +157,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "liveness": Scenario(
         "liveness-refused",
         configured(
-            {
-                "healthcheck": {"web": {"readinessProbe": READY, "livenessProbe": READY}},
-                "termination_grace_period": {"web": "2"},
-            },
+            {"healthcheck": {"web": {"readinessProbe": READY, "livenessProbe": READY}}},
             READY_STATUS="503",
         ),
         words=("liveness check", "statuscode: 503"),
@@ -279,6 +276,15 @@ async def lanes(platform: Platform, request: pytest.FixtureRequest) -> AsyncIter
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def hasty(platform: Platform) -> PlatformApp:
+    """An app that runs, and whose processes end soon when they are to end."""
+    app = await platform.create()
+    await app.configure(termination_grace_period={"web": "2"})
+    await app.build()
+    await app.succeeds()
+    return app
+
+
 async def drive(platform: Platform, registry: UselessRegistry, names: list[str], lanes: Lanes) -> None:
     """One app, and a release of it that fails for each of these reasons."""
     app: PlatformApp | None = None
@@ -287,7 +293,7 @@ async def drive(platform: Platform, registry: UselessRegistry, names: list[str],
         if scenario.needs_this_machine and not REGISTRY.startswith("localhost"):
             continue
         try:
-            app = app or await platform.deploy()
+            app = app or await hasty(platform)
             future.set_result(await fail(app, scenario, registry))
         except Exception as error:  # the test that waits for it raises it
             if not future.done():
@@ -354,6 +360,7 @@ async def troubled(platform: Platform) -> PlatformApp:
         ],
         limits={"huge": "test.huge", "greedy": "test.greedy"},
         healthcheck={"refused": {"readinessProbe": READY}},
+        termination_grace_period=dict.fromkeys(("web", "refused", "crashing"), "2"),
     )
     broken = {"crashing": "sample worker", "huge": "sample worker", "greedy": "sample worker", "refused": "sample web"}
     await app.build(procfile={"web": "sample web", **broken})

@@ -62,7 +62,7 @@ async def state(core: Core, version: int) -> str:
     return (await core.release(version)).state
 
 
-async def test_killed_at_any_point_a_rollout_still_ends_well_and_once(core: Core) -> None:
+async def test_weakness_16_killed_at_any_point_a_rollout_still_ends_well_and_once(core: Core) -> None:
     number = 0
     reached = True
     while reached:
@@ -81,7 +81,7 @@ async def test_killed_at_any_point_a_rollout_still_ends_well_and_once(core: Core
     assert number > 30
 
 
-async def test_killed_at_any_point_a_failing_rollout_still_rolls_back_once(core: Core) -> None:
+async def test_weakness_26_killed_at_any_point_a_failing_rollout_still_rolls_back_once(core: Core) -> None:
     number = 0
     reached = True
     while reached:
@@ -145,7 +145,7 @@ async def test_the_periodic_pass_heals_what_nobody_reported(core: Core, clock: F
         await eventually(lambda: core.engine.spec("shop") is not None)
 
 
-async def test_two_at_once_do_everything_once(core: Core) -> None:
+async def test_weakness_35_two_at_once_do_everything_once(core: Core) -> None:
     core = replace(core, clock=SystemClock())
     names = [f"app-{number}" for number in range(6)]
     for name in names:

@@ -112,7 +112,7 @@ async def test_a_change_that_concerns_nothing_that_runs_succeeds_at_once(shop: C
     assert (await shop.release(3)).conditions[0]["ptypes"] == []
 
 
-async def test_a_change_during_a_rollout_supersedes_it(shop: Core) -> None:
+async def test_weakness_07_a_change_during_a_rollout_supersedes_it(shop: Core) -> None:
     shop.engine.hold("shop", "worker")
     await shop.set(A="1")
     await shop.reconcile()
@@ -183,7 +183,7 @@ async def test_a_type_that_only_the_failed_release_has_goes_away(shop: Core) -> 
     assert await shop.running() == {"web": [2], "worker": [2, 2]}
 
 
-async def test_a_type_goes_back_to_what_it_ran_however_long_ago_that_came(shop: Core) -> None:
+async def test_weakness_36_a_type_goes_back_to_what_it_ran_however_long_ago_that_came(shop: Core) -> None:
     for number in range(21):
         await shop.config(values=[{"name": "A", "value": str(number), "ptype": "web"}])
         await shop.reconcile()

@@ -52,7 +52,7 @@ def body(message: str, reason: str = "", **details: object) -> bytes:
         (504, "Timeout", ClusterUnavailableError),
     ],
 )
-def test_each_status_has_its_error_with_the_servers_words(
+def test_weakness_25_each_status_has_its_error_with_the_servers_words(
     status: int, message: str, expected: type[ClusterError]
 ) -> None:
     error = error_of(ACTION, status, body(message, "Why"))

@@ -205,6 +205,26 @@ def test_weakness_6_a_refusal_of_the_past_is_no_reason_for_a_ready_pod() -> None
     assert explained(seen_of(deployment(), ready_pod(), refused)) is None
 
 
+@pytest.mark.parametrize("said", ["connect: connection refused", "i/o timeout", "connect: no route to host"])
+def test_what_takes_no_connection_does_not_listen(said: str) -> None:
+    text = f"Readiness probe failed: dial tcp 10.1.2.3:5000: {said}"
+    found = of(pod(state={"running": {}}), event("Unhealthy", text))
+    assert (found.code, said in found.message) == ("never-listened", True)
+
+
+def test_what_happened_within_a_second_is_told_in_its_order() -> None:
+    """The scheduler tells microseconds, the kubelet seconds; both name an event after the nanosecond of the first."""
+    last, said = ago(5), {"namespace": "tidepool"}
+    scheduled = event("Scheduled", "assigned")
+    scheduled |= {"eventTime": last.replace("Z", ".600000Z"), "deprecatedLastTimestamp": None}
+    scheduled["metadata"] = {**said, "name": "one.18ea1c213cc9636d"}
+    pulled, started = event("Pulled", "there"), event("Started", "running")
+    pulled["metadata"] = {**said, "name": "one.18ea1c2375999463"}
+    started["metadata"] = {**said, "name": "one.18ea1c2375999470"}
+    happened = Events([started, pulled, scheduled]).about("Pod", "one")
+    assert [happening.reason for happening in happened] == ["Scheduled", "Pulled", "Started"]
+
+
 def test_weakness_1_a_deployment_out_of_time_has_failed_whatever_else_is_known() -> None:
     found = fatal(seen_of(deployment(status={**UNREADY, **LATE}), pod(state={"running": {}})))
     assert found is not None

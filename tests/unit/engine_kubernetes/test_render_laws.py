@@ -92,6 +92,15 @@ def test_no_two_variables_share_a_key(variables: set[str]) -> None:
     assert all(_SECRET_KEY.fullmatch(key) and key != "." for key in found)
 
 
+@laws
+@given(st.lists(specs, min_size=2, max_size=3, unique_by=lambda spec: spec.app))
+def test_weakness_37_nothing_has_the_labels_of_another_app(found: list[AppSpec]) -> None:
+    for spec in [*found, *reversed(found)]:
+        for manifest in render(spec, CAREFUL):
+            assert manifest["metadata"]["labels"]["app"] == spec.app
+            assert manifest["metadata"].get("namespace", spec.app) == spec.app
+
+
 def check(made: tuple[Manifest, ...]) -> None:
     """Names and labels are such that the API takes them; values are in Secrets, and each reference finds its Secret."""
     secrets = {item["metadata"]["name"]: item for item in made if item["kind"] == "Secret"}

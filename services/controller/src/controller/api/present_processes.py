@@ -120,7 +120,7 @@ def ptype_events(
             ptypes, created = condition.get("ptypes"), str(condition.get("created"))
             if isinstance(ptypes, list) and name in ptypes:
                 found.append((created, _ptype_event(release, condition, created)))
-    last = max(found, key=lambda pair: pair[0])[1]["message"] if found else ""
+    last = sorted(found, key=lambda pair: pair[0])[-1][1]["message"] if found else ""  # of one second, the newer
     found += [(instant(event.at), _noted(event)) for event in noted]
     events = [event for _, event in sorted(found, key=lambda pair: pair[0])]
     if failure is not None and failure.message not in last:

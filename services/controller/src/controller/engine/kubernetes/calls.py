@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout, ClientWebSocketResponse, WSServerHandshakeError
 
@@ -31,6 +31,7 @@ _MOST_ANSWERS: Final = 5
 """A call that the API server answers with an error of its own (5xx) is sent so often at most. Without any answer it is
 sent until the deadline."""
 log = get_logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Caller:
             except ClusterError as exc:
                 if exc.http_status == 401 and not is_renewed:
                     is_renewed = True
-                    await self._renew(request, generation)
+                    await self._renew(request.action, generation)
                     continue
                 wait = _pause_after(exc, request, attempt, pause)
                 if wait is None or loop.time() + wait >= end:
@@ -110,14 +111,7 @@ class Caller:
 
         Not repeated, but for a token that has expired.
         """
-        generation = self._transport.generation
-        try:
-            answer = await self._opened(request, silence, is_watch=is_watch)
-        except ClusterError as exc:
-            if exc.http_status != 401:
-                raise
-            await self._renew(request, generation)
-            answer = await self._opened(request, silence, is_watch=is_watch)
+        answer = await self._renewing(request.action, lambda: self._opened(request, silence, is_watch=is_watch))
         try:
             yield _chunks(request.action, answer)
         finally:
@@ -133,14 +127,7 @@ class Caller:
         heartbeat: float | None,
     ) -> ClientWebSocketResponse:
         """Open a WebSocket. Only the opening has a deadline. Not repeated, but for a token that has expired."""
-        generation = self._transport.generation
-        try:
-            return await self._connected(action, path, query, protocols, heartbeat)
-        except ClusterError as exc:
-            if exc.http_status != 401:
-                raise
-            await self._renew(Request(action, "GET", path), generation)
-            return await self._connected(action, path, query, protocols, heartbeat)
+        return await self._renewing(action, lambda: self._connected(action, path, query, protocols, heartbeat))
 
     async def _connected(
         self,
@@ -159,12 +146,23 @@ class Caller:
         except (ClientError, OSError, TimeoutError) as exc:
             raise unreachable(action, exc) from None
 
-    async def _renew(self, request: Request, generation: int) -> None:
+    async def _renewing(self, action: str, open_it: Callable[[], Awaitable[T]]) -> T:
+        """What opens, where need be with a token that has been read anew."""
+        generation = self._transport.generation
+        try:
+            return await open_it()
+        except ClusterError as exc:
+            if exc.http_status != 401:
+                raise
+            await self._renew(action, generation)
+            return await open_it()
+
+    async def _renew(self, action: str, generation: int) -> None:
         try:
             async with asyncio.timeout(self._deadline):
                 await self._transport.renew(generation)
         except TimeoutError as exc:
-            raise unreachable(request.action, exc) from None
+            raise unreachable(action, exc) from None
 
     async def _once(self, request: Request, left: float) -> dict[str, Any]:
         # A connection may be dead without saying so: leave time for another one.

@@ -166,6 +166,7 @@ class KubernetesEngine:
             applied = await self._applier.apply(spec.app, as_they_are(self._cache, spec.app, manifests))
         self._note_problems(spec.app, applied)
         await self._filers.sweep(spec.app)
+        await self._jobs.sweep(spec.app)
         _raise_for(applied)
 
     async def remove(self, app: str) -> None:

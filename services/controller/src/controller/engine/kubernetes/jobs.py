@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Final
 
 from controller.domain.spec import JobSpec, JobState
@@ -11,18 +12,29 @@ from controller.engine.kubernetes.apply import Applied
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.errors import ClusterInvalidError, ClusterNotFoundError
-from controller.engine.kubernetes.facts import Events, holds, name_of, note, own_container
+from controller.engine.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
+from controller.engine.kubernetes.facts import (
+    Events,
+    condition,
+    holds,
+    moment,
+    name_of,
+    note,
+    own_container,
+    uid_of,
+)
 from controller.engine.kubernetes.findings import LogSource
-from controller.engine.kubernetes.kinds import EVENT, JOB, POD, Manifest
+from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD, Manifest
 from controller.engine.kubernetes.logs import Logs
 from controller.engine.kubernetes.manifests import render_foundation, render_job
-from controller.engine.kubernetes.observe_jobs import hopeless, job_state, pods_of
+from controller.engine.kubernetes.observe_jobs import hopeless, is_one_off, job_state, pods_of
 from shared.clock import Clock
 from shared.logging import get_logger
 
 LAST_LINES: Final = 20
 STOPPED: Final = "stopped"
+_NOTED_AFTER: Final = timedelta(seconds=10)
+"""By then who started a one-off has written down how it ended."""
 _SOON: Final = {"spec": {"activeDeadlineSeconds": 1}}
 log = get_logger(__name__)
 
@@ -70,6 +82,27 @@ class Jobs:
         if job is None or holds(job, "Complete") or holds(job, "Failed"):
             return
         await self._end(app, job, pods_of(job, self._cache.objects(POD, app)), STOPPED)
+
+    async def sweep(self, app: str) -> None:
+        """Forget one-offs that ended a while ago with a volume that is to go: the cluster keeps a volume for as long as
+        there is any pod with it, even one that has ended. Asks the cluster nothing when there are none."""
+        for job in self._cache.objects(JOB, app):
+            over, now = condition(job, "Complete") or condition(job, "Failed"), self._clock.now()
+            ended = moment(over.get("lastTransitionTime"))
+            if not is_one_off(job) or ended is None or now - ended < _NOTED_AFTER or not self._holds_up(app, job):
+                continue
+            log.info("job_forgotten", app=app, job=name_of(job), reason="its volume is to go")
+            try:
+                await self._client.delete(JOB, name_of(job), app, uid=uid_of(job) or None)
+            except ClusterError as exc:  # it goes later by itself
+                log.warning("job_not_forgotten", app=app, job=name_of(job), error=exc.detail)
+
+    def _holds_up(self, app: str, job: Manifest) -> bool:
+        """It has a volume that is to go."""
+        pod = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
+        claims = [(volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in pod.get("volumes") or ()]
+        entries = [self._cache.find(PERSISTENT_VOLUME_CLAIM, app, str(claim)) for claim in claims if claim]
+        return any(entry is not None and entry.is_terminating for entry in entries)
 
     def _find(self, app: str, name: str) -> Manifest | None:
         entry = self._cache.find(JOB, app, names.job(name))
