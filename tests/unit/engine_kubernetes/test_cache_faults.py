@@ -291,6 +291,22 @@ class Guarded(Cluster):
         return super().answer(request, count)
 
 
+async def test_a_watch_of_which_nothing_is_heard_is_opened_anew_without_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API server has no bookmarks for a kind of which there has never been an object."""
+    monkeypatch.setattr("controller.engine.kubernetes.client._SILENCE_SECONDS", 0.2)
+    cluster = Cluster([listing(item("a", "5"), version="10")], [])
+    with captured_log("test") as output:
+        async with cached(cluster, tmp_path) as cache:
+            await eventually(lambda: len(cluster.watch_versions()) >= 3)
+            assert cache.silence() == 0
+            assert pods(cache) == ["a"]
+    assert set(cluster.watch_versions()) == {"10"}
+    assert cluster.listed == 1
+    assert "watch_broken" not in output.getvalue()
+
+
 async def test_rights_that_come_a_moment_later_hold_up_nothing_and_are_no_noise(tmp_path: Path) -> None:
     """Who may read the Secrets of an app is written there by an apply, and an apply waits until the app is known."""
     cluster = Guarded()

@@ -15,6 +15,7 @@ from aiohttp import ClientError, ClientResponse, ClientTimeout, ClientWebSocketR
 from controller.engine.kubernetes.errors import (
     ClusterBusyError,
     ClusterError,
+    ClusterSilentError,
     ClusterUnavailableError,
     error_of,
     unreachable,
@@ -225,7 +226,9 @@ async def _chunks(action: str, answer: ClientResponse) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.content.iter_any():
             yield chunk
-    except (ClientError, OSError, TimeoutError) as exc:
+    except TimeoutError:
+        raise ClusterSilentError(action, "nothing was heard for a while") from None
+    except (ClientError, OSError) as exc:
         raise unreachable(action, exc) from None
 
 

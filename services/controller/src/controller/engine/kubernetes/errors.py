@@ -91,6 +91,12 @@ class ClusterUnavailableError(ClusterError, UnavailableError):
     status = 503
 
 
+class ClusterSilentError(ClusterUnavailableError):
+    """A stream has said nothing for as long as it may: its connection is dead, or nothing has happened."""
+
+    code = "cluster-silent"
+
+
 class ClusterBusyError(ClusterUnavailableError):
     """Too many requests. `retry_after` are seconds, None when the API server did not say."""
 

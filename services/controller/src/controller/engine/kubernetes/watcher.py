@@ -15,6 +15,7 @@ from controller.engine.kubernetes.errors import (
     ClusterForbiddenError,
     ClusterGoneError,
     ClusterNotFoundError,
+    ClusterSilentError,
 )
 from controller.engine.kubernetes.kinds import Kind
 from controller.engine.kubernetes.store import Store, app_of
@@ -84,6 +85,9 @@ class Watcher:
                     async with lists:
                         await self._list()
                 await self._watch()
+            except ClusterSilentError:
+                # Kinds of which there has never been one have no bookmarks. Whether it is dead the next try tells.
+                log.debug("watch_silent", kind=self.kind.kind, namespace=self._namespace)
             except ClusterGoneError:
                 log.info("watch_expired", kind=self.kind.kind, namespace=self._namespace)
                 self._version = ""
