@@ -6,16 +6,20 @@ The engine has exactly the rights that `rbac` gives it; kubectl has those of the
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
 from support.cluster_image import image
+from support.cluster_platform import Platform, StartPlatform, running_platform
 from support.cluster_rights import Rights, granted_rights
 from support.cluster_world import World, running_world
+from support.fixtures import MakeDatabase
 from support.kubectl import Kubectl
 
 
@@ -36,6 +40,29 @@ def rights(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def sample_image(kubectl: Kubectl) -> str:
     """The image of an app that does as it is told (`support/cluster_images/sample`), by the name that pods pull."""
     return image("sample")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def start_platform(
+    kubectl: Kubectl, rights: Rights, sample_image: str, make_module_database: MakeDatabase
+) -> StartPlatform:
+    """Runs a controller with its worker, under the rights that it has in a cluster, on a database of its own."""
+
+    @asynccontextmanager
+    async def start(
+        *, kubeconfig: Path | None = None, config: Mapping[str, Any] | None = None, **facts: Any
+    ) -> AsyncIterator[Platform]:
+        async with running_platform(
+            kubeconfig or rights.kubeconfig(rights.whole),
+            await make_module_database("controller"),
+            kubectl=kubectl,
+            image=sample_image,
+            config={**rights.settings, **(config or {})},
+            **facts,
+        ) as platform:
+            yield platform
+
+    return start
 
 
 @pytest.fixture

@@ -12,10 +12,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from support.cluster_platform import Platform, PlatformApp, running_platform, until
+from support.cluster_platform import Platform, PlatformApp, StartPlatform, until
 from support.cluster_rights import Rights
-from support.fixtures import MakeDatabase
-from support.kubectl import Kubectl
 from support.tcp_proxy import TcpProxy, proxied
 
 pytestmark = pytest.mark.timeout(180)
@@ -31,13 +29,9 @@ async def line(rights: Rights, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def platform(
-    kubectl: Kubectl, rights: Rights, line: tuple[TcpProxy, Path], make_module_database: MakeDatabase
-) -> AsyncIterator[Platform]:
+async def platform(start_platform: StartPlatform, line: tuple[TcpProxy, Path]) -> AsyncIterator[Platform]:
     """A controller with its worker, which reaches the cluster through the line."""
-    accounts = {"worker_account": rights.whole, "api_account": rights.whole, "role_prefix": rights.prefix}
-    database = await make_module_database("controller")
-    async with running_platform(line[1], database, kubectl=kubectl, prefix="hf", config=accounts) as running:
+    async with start_platform(prefix="hf", kubeconfig=line[1]) as running:
         yield running
 
 

@@ -8,10 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.cluster_platform import ENTRY, Platform, PlatformApp, running_platform, until
-from support.cluster_rights import Rights
-from support.fixtures import MakeDatabase
-from support.kubectl import Kubectl
+from support.cluster_platform import ENTRY, Platform, PlatformApp, StartPlatform, until
 from support.traffic import Traffic
 
 pytestmark = pytest.mark.timeout(300)
@@ -19,10 +16,9 @@ RATE = 100
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def platform(kubectl: Kubectl, rights: Rights, make_module_database: MakeDatabase) -> AsyncIterator[Platform]:
+async def platform(start_platform: StartPlatform) -> AsyncIterator[Platform]:
     """A controller with its worker, and the rights that it has in a cluster."""
-    kubeconfig, database = rights.kubeconfig(rights.whole), await make_module_database("controller")
-    async with running_platform(kubeconfig, database, kubectl=kubectl, config=rights.settings) as running:
+    async with start_platform() as running:
         yield running
 
 

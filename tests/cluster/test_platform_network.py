@@ -20,9 +20,8 @@ from controller.domain.render_network import render_network
 from controller.domain.spec import AppSpec
 from support.acme import Acme, known_hosts, running_pebble
 from support.certificates import make_pair, trusting
-from support.cluster_platform import ENTRY, Platform, PlatformApp, running_platform, until
+from support.cluster_platform import ENTRY, Platform, PlatformApp, StartPlatform, until
 from support.cluster_rights import Rights
-from support.fixtures import MakeDatabase
 from support.kubectl import Kubectl
 from support.kubernetes_networks import domain, tls, web_app, with_domains
 from support.lacking_api_server import LackingApiServer
@@ -52,13 +51,10 @@ def hosts(kubectl: Kubectl) -> Iterator[list[str]]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def platform(
-    kubectl: Kubectl, rights: Rights, acme: Acme, make_module_database: MakeDatabase
-) -> AsyncIterator[Platform]:
+async def platform(start_platform: StartPlatform, acme: Acme) -> AsyncIterator[Platform]:
     """A controller whose operator has a private ACME server."""
-    kubeconfig, database = rights.kubeconfig(rights.whole), await make_module_database("controller")
-    config = {**rights.settings, "acme_ca_bundle": b64encode(acme.authority.encode()).decode()}
-    async with running_platform(kubeconfig, database, kubectl=kubectl, config=config, prefix="he") as running:
+    authority = b64encode(acme.authority.encode()).decode()
+    async with start_platform(prefix="he", config={"acme_ca_bundle": authority}) as running:
         yield running
 
 
@@ -282,16 +278,10 @@ async def test_more_listeners_than_a_gateway_can_have_fail_nothing_else(platform
 
 
 async def test_without_the_gateway_api_and_cert_manager_the_rest_works(
-    kubectl: Kubectl, rights: Rights, make_database: MakeDatabase, tmp_path: Path
+    start_platform: StartPlatform, rights: Rights, tmp_path: Path
 ) -> None:
     proxy = LackingApiServer.before(rights.kubeconfig(rights.whole), GATEWAY_API, CERT_MANAGER)
-    async with (
-        proxy.running(),
-        running_platform(
-            proxy.kubeconfig(tmp_path), await make_database("controller"), kubectl=kubectl, config=rights.settings,
-            prefix="he",
-        ) as lacking,
-    ):  # fmt: skip
+    async with proxy.running(), start_platform(prefix="he", kubeconfig=proxy.kubeconfig(tmp_path)) as lacking:
         app = await lacking.deploy()
         await app.runs(web=1)
         assert lacking.engine.features & {"gateways", "wildcards", "tls", "acme"} == set()

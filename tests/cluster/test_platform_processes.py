@@ -14,11 +14,8 @@ import pytest_asyncio
 from client.commands import TREE
 from client.model.profile import Profile, save
 from client.model.session import Outcome, Session
-from support.cluster_platform import ENTRY, Platform, PlatformApp, running_platform, until
-from support.cluster_rights import Rights
-from support.fixtures import MakeDatabase
+from support.cluster_platform import ENTRY, Platform, PlatformApp, StartPlatform, until
 from support.go_websocket import GoWebSocket
-from support.kubectl import Kubectl
 from support.traffic import Traffic
 
 pytestmark = pytest.mark.timeout(240)
@@ -26,19 +23,9 @@ RUN: Final = '[ "$WHICH" = web ] && echo migrated for $WHICH; exit $MIGRATION'
 
 
 @pytest_asyncio.fixture(scope="module")
-async def platform(
-    kubectl: Kubectl, rights: Rights, sample_image: str, make_module_database: MakeDatabase
-) -> AsyncIterator[Platform]:
+async def platform(start_platform: StartPlatform) -> AsyncIterator[Platform]:
     """A controller with its worker, and the rights that it has in a cluster."""
-    database = await make_module_database("controller")
-    async with running_platform(
-        rights.kubeconfig(rights.whole),
-        database,
-        kubectl=kubectl,
-        image=sample_image,
-        config=rights.settings,
-        prefix="hg",
-    ) as running:
+    async with start_platform(prefix="hg") as running:
         yield running
 
 

@@ -17,11 +17,8 @@ import pytest_asyncio
 
 from shared.events import ReleaseFailed
 from support.cluster_image import REGISTRY
-from support.cluster_platform import Platform, PlatformApp, running_platform, until
-from support.cluster_rights import Rights
+from support.cluster_platform import Platform, PlatformApp, StartPlatform, until
 from support.events import Recorder
-from support.fixtures import MakeDatabase
-from support.kubectl import Kubectl
 from support.tools import unavailable
 from support.useless_registry import UselessRegistry, useless_registry
 
@@ -242,21 +239,10 @@ LANES: Final = (
 
 
 @pytest_asyncio.fixture(scope="module")
-async def platform(
-    kubectl: Kubectl, rights: Rights, sample_image: str, make_module_database: MakeDatabase
-) -> AsyncIterator[Platform]:
+async def platform(start_platform: StartPlatform) -> AsyncIterator[Platform]:
     """A controller whose apps have a quota and may not run as root."""
-    database = await make_module_database("controller")
-    config = {**rights.settings, "pod_security_level": "restricted"}
-    async with running_platform(
-        rights.kubeconfig(rights.whole),
-        database,
-        kubectl=kubectl,
-        image=sample_image,
-        config=config,
-        prefix="hg",
-        namespace_default_quota_spec=QUOTA,
-    ) as running:
+    restricted = {"pod_security_level": "restricted"}
+    async with start_platform(prefix="hg", config=restricted, namespace_default_quota_spec=QUOTA) as running:
         yield running
 
 

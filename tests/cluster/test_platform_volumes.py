@@ -17,9 +17,8 @@ from controller.engine.kubernetes.engine import KubernetesEngine
 from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import NotSupportedError
 from shared.errors import SuiteError
-from support.cluster_platform import Platform, PlatformApp, config_for, running_platform, until
+from support.cluster_platform import Platform, PlatformApp, StartPlatform, config_for, until
 from support.cluster_rights import Rights
-from support.fixtures import MakeDatabase
 from support.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(240)
@@ -44,20 +43,9 @@ STATIC: Final[tuple[dict[str, Any], ...]] = (
 
 
 @pytest_asyncio.fixture(scope="module")
-async def platform(
-    kubectl: Kubectl, rights: Rights, sample_image: str, make_module_database: MakeDatabase
-) -> AsyncIterator[Platform]:
+async def platform(start_platform: StartPlatform) -> AsyncIterator[Platform]:
     """A controller whose apps may have 5 GiB of storage."""
-    database = await make_module_database("controller")
-    async with running_platform(
-        rights.kubeconfig(rights.whole),
-        database,
-        kubectl=kubectl,
-        image=sample_image,
-        config=rights.settings,
-        prefix="hg",
-        namespace_default_quota_spec=QUOTA,
-    ) as running:
+    async with start_platform(prefix="hg", namespace_default_quota_spec=QUOTA) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,8 @@ from support.kubectl import Kubectl
 
 T = TypeVar("T")
 MakeEngine = Callable[[Kubeconfig, KubernetesConfig], KubernetesEngine]
+StartPlatform = Callable[..., AbstractAsyncContextManager["Platform"]]
+"""`running_platform` with all that a test does not choose; see the fixture `start_platform`."""
 
 APP_DOMAIN: Final = "apps.test"
 PROCFILE: Final[Mapping[str, str]] = {"web": "sample web", "worker": "sample worker"}

@@ -23,7 +23,7 @@ from controller.engine.kubernetes.filer_state import (
 )
 from controller.engine.kubernetes.kinds import JOB, Manifest
 from controller.engine.kubernetes.manifests.filer import render_filer
-from controller.engine.kubernetes.observe import observe
+from controller.engine.kubernetes.observe import Look
 from controller.engine.kubernetes.trim import entry_of
 from support.golden import check_golden
 from support.kubernetes_seen import APP, NOW, ago, event, going, pod, waiting
@@ -87,7 +87,7 @@ def test_long_names_of_volumes_have_filers_of_their_own() -> None:
 
 def test_a_filer_is_no_instance_and_no_process_type() -> None:
     seen = Seen(jobs=(filer(),), pods=(filer_pod(RUNNING, ready=True),))
-    observed = observe(APP, seen, NOW)
+    observed = Look(APP, seen, NOW).observation()
     assert (observed.instances, observed.ptypes) == ((), ())
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from controller.domain.spec import AppObservation, InstancePhase, JobState, PtypeState
 from controller.engine.kubernetes.facts import Events, Seen
 from controller.engine.kubernetes.kinds import Manifest, kind_of
-from controller.engine.kubernetes.observe import failures, instances, observe
+from controller.engine.kubernetes.observe import Look, instances
 from controller.engine.kubernetes.observe_jobs import hopeless, job_state, pods_of
 from controller.engine.kubernetes.observe_pods import instance_of, phase_of
 from controller.engine.kubernetes.trim import entry_of
@@ -43,7 +43,7 @@ LOG = ("last line",)
 
 def state_of(*objects: Manifest) -> PtypeState:
     """The one process type."""
-    (state,) = observe(APP, seen_of(*objects), NOW).ptypes
+    (state,) = Look(APP, seen_of(*objects), NOW).observation().ptypes
     return state
 
 
@@ -59,12 +59,12 @@ def outcome(one: Manifest, *pods: Manifest, events: tuple[Manifest, ...] = ()) -
 
 
 def test_nothing_is_an_empty_observation() -> None:
-    assert observe(APP, seen_of(), NOW) == AppObservation(APP)
+    assert Look(APP, seen_of(), NOW).observation() == AppObservation(APP)
 
 
 def test_an_app_that_runs() -> None:
     seen, now = recorded("up")
-    observed = observe(APP, seen, now)
+    observed = Look(APP, seen, now).observation()
     assert observed.ptypes == (PtypeState("up", NEW, ready=2, updated=2, desired=2, settled=True),)
     assert [(one.state, one.ready, one.release, one.fingerprint) for one in observed.instances] == [
         ("up", True, 7, NEW)
@@ -74,8 +74,8 @@ def test_an_app_that_runs() -> None:
 
 def test_a_rollout_that_fails_keeps_what_ran_before_and_says_why() -> None:
     seen, now = recorded("rollout")
-    assert failures(seen, now)["rollout"].log_source is not None
-    state = observe(APP, seen, now, logs={"rollout": LOG}).ptypes[0]
+    assert Look(APP, seen, now).failures["rollout"].log_source is not None
+    state = Look(APP, seen, now).observation({"rollout": LOG}).ptypes[0]
     assert (state.ready, state.updated, state.desired, state.settled) == (3, 1, 3, False)
     assert state.failure is not None
     assert (state.failure.code, state.failure.ptype, state.failure.log) == ("process-crashed", "rollout", LOG)
@@ -106,7 +106,7 @@ def test_weakness_42_states_are_of_our_own_words(name: str, state: InstancePhase
 def test_weakness_42_a_pod_that_is_to_go_is_terminating_while_it_still_runs() -> None:
     seen, now = recorded("terminating")
     assert {one.state for one in instances(seen)} == {"up", "terminating"}
-    assert observe(APP, seen, now).ptypes[0].settled  # one that ends already holds nobody up
+    assert Look(APP, seen, now).observation().ptypes[0].settled  # one that ends already holds nobody up
     unready = going(pod(state={"running": {}}))
     assert phase_of(unready) == "terminating"
 
@@ -114,7 +114,7 @@ def test_weakness_42_a_pod_that_is_to_go_is_terminating_while_it_still_runs() ->
 def test_every_recorded_state_has_a_state_name_of_ours() -> None:
     for path in RECORDED.glob("*.json"):
         seen, now = recorded(path.stem)
-        for one in observe(APP, seen, now).instances:
+        for one in Look(APP, seen, now).observation().instances:
             assert one.state in get_args(InstancePhase)
 
 
@@ -192,7 +192,7 @@ def test_a_status_of_before_says_nothing_of_the_new_spec() -> None:
 def test_a_deployment_that_goes_or_is_not_ours_is_no_process_type() -> None:
     foreign = deployment()
     foreign["metadata"]["labels"] = {"app": APP, "type": "web"}
-    assert observe(APP, seen_of(going(deployment()), foreign), NOW).ptypes == ()
+    assert Look(APP, seen_of(going(deployment()), foreign), NOW).observation().ptypes == ()
 
 
 def test_a_process_that_ends_again_and_again_is_not_ready_in_between() -> None:
@@ -328,7 +328,7 @@ def test_weakness_41_no_pod_breaks_the_list(
 ) -> None:
     one = pod(state=state or None, restarts=restarts, ready=ready, reason=reason)
     one["status"]["phase"] = phase
-    observed = observe(APP, seen_of(deployment(), one), NOW)
+    observed = Look(APP, seen_of(deployment(), one), NOW).observation()
     assert observed.instances[0].state in get_args(InstancePhase)
 
 
@@ -336,8 +336,8 @@ def test_weakness_41_no_pod_breaks_the_list(
 def test_what_the_cache_keeps_is_enough(path: Path) -> None:
     seen, now = recorded(path.stem)
     kept = Seen(*([entry_of(kind_of(one), one).object for one in part] for part in _parts(seen)))
-    assert observe(APP, kept, now) == observe(APP, seen, now)
-    assert failures(kept, now) == failures(seen, now)
+    assert Look(APP, kept, now).observation() == Look(APP, seen, now).observation()
+    assert Look(APP, kept, now).failures == Look(APP, seen, now).failures
 
 
 def _parts(seen: Seen) -> tuple[Sequence[Manifest], ...]:

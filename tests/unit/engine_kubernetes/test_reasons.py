@@ -12,7 +12,7 @@ from controller.engine.exits import crash_hint
 from controller.engine.kubernetes.facts import Events, Seen
 from controller.engine.kubernetes.findings import Finding
 from controller.engine.kubernetes.kinds import Manifest
-from controller.engine.kubernetes.observe import failures
+from controller.engine.kubernetes.observe import Look
 from controller.engine.kubernetes.reasons import explain, of_refused_pod, processes_of
 from support.kubernetes_seen import (
     NOW,
@@ -42,7 +42,7 @@ def explained(seen: Seen, now: Any = NOW) -> Finding | None:
 
 def fatal(seen: Seen, now: Any = NOW) -> Finding | None:
     """What is final about the one process type of it."""
-    found = failures(seen, now)
+    found = Look("shop", seen, now).failures
     assert len(found) <= 1
     return next(iter(found.values()), None)
 

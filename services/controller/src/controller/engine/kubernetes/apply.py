@@ -10,6 +10,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Final
 
+from controller.domain.pauses import doubled
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.compare import Difference, differences, stamped
@@ -45,7 +46,8 @@ SECRET_GRACE: Final = timedelta(minutes=5)
 _AT_A_TIME: Final = 6
 # Rights in a new namespace count a moment after they were given: authorizers learn of them through watches, too.
 _RIGHTS_SECONDS: Final = 5.0
-_RIGHTS_PAUSE_SECONDS: Final = 0.1
+_RIGHTS_PAUSE: Final = timedelta(milliseconds=10)
+_LONGEST_RIGHTS_PAUSE: Final = timedelta(milliseconds=160)
 log = get_logger(__name__)
 
 
@@ -186,14 +188,15 @@ class Applier:
 
     async def _write(self, manifest: Manifest, *, is_new: bool) -> Manifest:
         kind, _, name = address(manifest)
-        end = asyncio.get_running_loop().time() + _RIGHTS_SECONDS
+        end, attempt = asyncio.get_running_loop().time() + _RIGHTS_SECONDS, 0
         while True:
+            attempt += 1
             try:
                 return await write(self._client, manifest, self._cache.find(kind, app_of(kind, manifest), name))
             except ClusterForbiddenError:
                 if not is_new or asyncio.get_running_loop().time() > end:
                     raise
-                await asyncio.sleep(_RIGHTS_PAUSE_SECONDS)
+                await asyncio.sleep(doubled(_RIGHTS_PAUSE, attempt, _LONGEST_RIGHTS_PAUSE).total_seconds())
 
     def _is_settled(self, key: tuple[Kind, str, str], manifest: Manifest, found: frozenset[Difference]) -> bool:
         rendered, accepted = self._settled.get(key, ("", frozenset()))

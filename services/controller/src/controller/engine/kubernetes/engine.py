@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
+from weakref import WeakValueDictionary
 
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation, NetworkSpec
@@ -28,27 +29,23 @@ from controller.engine.kubernetes.errors import (
     ClusterUnavailableError,
 )
 from controller.engine.kubernetes.exec import open_exec
-from controller.engine.kubernetes.facts import Events, Seen, name_of, uid_of
+from controller.engine.kubernetes.facts import name_of, uid_of
+from controller.engine.kubernetes.features import features_of, lack_of
 from controller.engine.kubernetes.files import Filers
-from controller.engine.kubernetes.findings import Finding, LogSource
 from controller.engine.kubernetes.instances import container_of, pod_of
-from controller.engine.kubernetes.jobs import LAST_LINES, Jobs
+from controller.engine.kubernetes.jobs import Jobs
 from controller.engine.kubernetes.kinds import (
     ALL,
-    CERTIFICATE,
-    GATEWAY,
-    ISSUER,
     JOB,
     NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
-    ROUTES,
     SHOWN,
     WATCHED,
-    Kind,
     Manifest,
     kind_of,
 )
+from controller.engine.kubernetes.last_lines import LastLines
 from controller.engine.kubernetes.logs import Logs
 from controller.engine.kubernetes.machines import has_machine
 from controller.engine.kubernetes.manifests import check_handlers, render
@@ -56,8 +53,8 @@ from controller.engine.kubernetes.manifests.network import render_network_manife
 from controller.engine.kubernetes.manifests.network_limits import check_limits
 from controller.engine.kubernetes.manifests.volumes import render_volume
 from controller.engine.kubernetes.namespaces import NamespaceTakenError
-from controller.engine.kubernetes.observe import events_of, failures, observe
-from controller.engine.kubernetes.reasons import QUOTA_PATIENCE, explain, processes_of
+from controller.engine.kubernetes.observe import Look, events_of
+from controller.engine.kubernetes.reasons import QUOTA_PATIENCE
 from controller.engine.kubernetes.removal import remove
 from controller.engine.kubernetes.seen import network_of, pending_hosts, seen_of
 from controller.engine.kubernetes.transport import Access
@@ -76,18 +73,6 @@ SILENCE_SECONDS: Final = LONG_SECONDS
 REMOVE_SECONDS: Final = 2.0
 """How long a removal is waited for: the reconciler has others to do, and comes again when the namespace is gone."""
 
-_ALWAYS: Final[frozenset[Feature]] = frozenset({"autoscale", "lifecycle", "quota", "tags", "volumes"})
-_NEEDS: Final[Mapping[Feature, tuple[Kind, ...]]] = {
-    "gateways": (GATEWAY,),
-    "wildcards": (GATEWAY,),
-    "tls": (GATEWAY,),
-    "acme": (GATEWAY, ISSUER, CERTIFICATE),
-}
-"""The kinds that a cluster has to have for a feature."""
-_NOT_KNOWN: Final = "The cluster has not answered yet, so that nobody knows what it has: try again in a minute"
-_NO_CLASS: Final = (
-    "This platform has no gateways for apps: its operator has to choose a GatewayClass (CONTROLLER_GATEWAY_CLASS)"
-)
 _LATER: Final = QUOTA_PATIENCE + timedelta(seconds=2)
 _FINAL: Final = (ClusterDeniedError, ClusterInvalidError, NamespaceTakenError)
 _OPTIONAL: Final = frozenset(kind.kind for kind in ALL if kind.addon is not None)
@@ -108,21 +93,21 @@ class KubernetesEngine:
         self._logs = Logs(self.client, self._cache)
         self._jobs = Jobs(self.client, self._cache, self._logs, self._config, self._put, clock=self._clock)
         self._filers = Filers(self.client, self._cache, self._config, clock=self._clock)
-        self._locks: dict[str, _Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._problems: dict[str, tuple[ObjectError, ...]] = {}
         self._looks: dict[str, asyncio.TimerHandle] = {}
-        self._last_lines = _Remembered()
+        self._last_lines = LastLines(self._logs, self._clock)
 
     @property
     def features(self) -> frozenset[Feature]:
         """What the cluster has: gateways and TLS need the Gateway API and a class for gateways, certificates that come
         by themselves need cert-manager as well."""
-        network = (feature for feature in _NEEDS if self._lack_of(feature) is None)
-        return _ALWAYS.union(network)
+        return features_of(self.client.served, self._config.gateway_class)
 
     def why_not(self, what: str) -> str | None:
         """See `Engine.why_not`. What is missing is looked for, so that it may be there at the next request."""
-        if (found := self._lack_of(what)) is not None:
+        found = lack_of(what, self.client.served, self._config.gateway_class)
+        if found is not None:
             self._cache.look_again()
         return found
 
@@ -184,20 +169,17 @@ class KubernetesEngine:
 
     async def observe(self, app: str) -> AppObservation:
         """See `Engine.observe`. Reads the last lines of what has failed, and nothing else, from the cluster."""
-        seen, now = self._facts_of(app), self._clock.now()
-        found = failures(seen, now)
-        logs = {ptype: await self._lines_of(app, finding) for ptype, finding in found.items()}
-        observation = observe(app, seen, now, logs=logs)
+        look = self._look_at(app)
+        logs = {ptype: await self._last_lines.of(app, finding) for ptype, finding in look.failures.items()}
+        observation = look.observation(logs)
         if any(not state.settled for state in observation.ptypes):
             self._look_later(app)
         return observation
 
     async def explain(self, app: str, ptype: str) -> Failure | None:
         """See `Engine.explain`."""
-        seen, now = self._facts_of(app), self._clock.now()
-        process = next((one for one in processes_of(seen) if one.ptype == ptype), None)
-        finding = None if process is None else explain(process, Events(seen.events), now)
-        return None if finding is None else finding.failure(ptype, await self._lines_of(app, finding))
+        finding = self._look_at(app).explain(ptype)
+        return None if finding is None else finding.failure(ptype, await self._last_lines.of(app, finding))
 
     async def events(
         self, app: str, *, instance: str | None = None, ptype: str | None = None
@@ -275,26 +257,18 @@ class KubernetesEngine:
         if "gateways" in self.features:
             check_limits(render_network_manifests(app, network, self._config))
 
-    def _lack_of(self, what: str) -> str | None:
-        routes = tuple(kind for kind in ROUTES if kind.kind == what)
-        needed = (GATEWAY, *routes) if routes else next((kinds for name, kinds in _NEEDS.items() if name == what), ())
-        missing = next((kind for kind in needed if self.client.served.version(kind) is None), None)
-        if missing is not None:
-            return self.client.served.why_not(missing) if self.client.served.is_known else _NOT_KNOWN
-        return _NO_CLASS if needed and not self._config.gateway_class else None
-
     async def _put(self, app: str, manifests: Sequence[Manifest]) -> Applied:
         async with self._alone(app):
             applied = await self._applier.put(manifests)
         _raise_for(applied)
         return applied
 
-    def _facts_of(self, app: str) -> Seen:
-        back_at = self._cache.back_at
-        if back_at is None:
-            return seen_of(self._cache, app)
-        ago = timedelta(seconds=asyncio.get_running_loop().time() - back_at)
-        return replace(seen_of(self._cache, app), heard_since=self._clock.now() - ago)
+    def _look_at(self, app: str) -> Look:
+        seen, now, back_at = seen_of(self._cache, app), self._clock.now(), self._cache.back_at
+        if back_at is not None:
+            ago = timedelta(seconds=asyncio.get_running_loop().time() - back_at)
+            seen = replace(seen, heard_since=now - ago)
+        return Look(app, seen, now)
 
     @asynccontextmanager
     async def _reaching(self, app: str) -> AsyncIterator[None]:
@@ -321,18 +295,9 @@ class KubernetesEngine:
         if not await self._cache.wait_synced(app, seconds=KNOWN_SECONDS):
             raise ClusterUnavailableError("see what runs", "not everything that the cluster has is known yet")
 
-    @asynccontextmanager
-    async def _alone(self, app: str) -> AsyncIterator[None]:
-        """Nobody else of this process writes objects of that app meanwhile."""
-        lock = self._locks.setdefault(app, _Lock())
-        lock.users += 1
-        try:
-            async with lock.lock:
-                yield
-        finally:
-            lock.users -= 1
-            if not lock.users:
-                self._locks.pop(app, None)
+    def _alone(self, app: str) -> asyncio.Lock:
+        """Who holds it is the only one of this process who writes objects of that app."""
+        return self._locks.setdefault(app, asyncio.Lock())
 
     def _note_problems(self, app: str, applied: Applied) -> None:
         told = tuple(error for error in applied.errors if _is_optional(error))
@@ -354,44 +319,6 @@ class KubernetesEngine:
     def _look(self, app: str) -> None:
         del self._looks[app]
         self._cache.wake(app)
-
-    async def _lines_of(self, app: str, finding: Finding) -> tuple[str, ...]:
-        if finding.log_source is None:
-            return ()
-        known = self._last_lines.get(app, finding.log_source, self._clock.now())
-        if known is not None:
-            return known
-        lines = await self._logs.tail(app, finding.log_source, lines=LAST_LINES)
-        self._last_lines.put(app, finding.log_source, lines, self._clock.now())
-        return lines
-
-
-class _Lock:
-    """A lock, and how many have it or wait for it."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
-
-
-class _Remembered:
-    """Last lines that were read a moment ago: whoever lists what runs again and again does not read them each time."""
-
-    _LIFETIME: Final = timedelta(seconds=10)
-    _MOST: Final = 1000
-
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, LogSource], tuple[datetime, tuple[str, ...]]] = {}
-
-    def get(self, app: str, source: LogSource, now: datetime) -> tuple[str, ...] | None:
-        when, lines = self._lines.get((app, source), (None, ()))
-        return lines if when is not None and now - when < self._LIFETIME else None
-
-    def put(self, app: str, source: LogSource, lines: tuple[str, ...], now: datetime) -> None:
-        self._lines.pop((app, source), None)
-        self._lines[app, source] = (now, lines)
-        if len(self._lines) > self._MOST:
-            del self._lines[next(iter(self._lines))]
 
 
 def _is_optional(error: ObjectError) -> bool:

@@ -25,13 +25,13 @@ from controller.engine.kubernetes.facts import (
 )
 from controller.engine.kubernetes.findings import LogSource
 from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD, Manifest
+from controller.engine.kubernetes.last_lines import LAST_LINES
 from controller.engine.kubernetes.logs import Logs
 from controller.engine.kubernetes.manifests import render_foundation, render_job
 from controller.engine.kubernetes.observe_jobs import hopeless, is_one_off, job_state, pods_of
 from shared.clock import Clock
 from shared.logging import get_logger
 
-LAST_LINES: Final = 20
 STOPPED: Final = "stopped"
 _NOTED_AFTER: Final = timedelta(seconds=10)
 """By then who started a one-off has written down how it ended."""

@@ -97,29 +97,19 @@ X_LISTENER_SET: Final = Kind(
     order=10,
     addon="gateway-api-experimental",
 )
-HTTP_ROUTE: Final = Kind("HTTPRoute", "httproutes", versions=(f"{_GATEWAY}/v1",), order=11, addon="gateway-api")
-GRPC_ROUTE: Final = Kind("GRPCRoute", "grpcroutes", versions=(f"{_GATEWAY}/v1",), order=11, addon="gateway-api")
-TLS_ROUTE: Final = Kind(
-    "TLSRoute",
-    "tlsroutes",
-    versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha3", f"{_GATEWAY}/v1alpha2"),
-    order=11,
-    addon="gateway-api-experimental",
-)
-TCP_ROUTE: Final = Kind(
-    "TCPRoute",
-    "tcproutes",
-    versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha2"),
-    order=11,
-    addon="gateway-api-experimental",
-)
-UDP_ROUTE: Final = Kind(
-    "UDPRoute",
-    "udproutes",
-    versions=(f"{_GATEWAY}/v1", f"{_GATEWAY}/v1alpha2"),
-    order=11,
-    addon="gateway-api-experimental",
-)
+
+
+def _route(kind: str, *before: str, addon: Addon = "gateway-api-experimental") -> Kind:
+    """A kind of routes; `before` are the versions that it had on its way to v1."""
+    versions = tuple(f"{_GATEWAY}/{version}" for version in ("v1", *before))
+    return Kind(kind, f"{kind.lower()}s", versions=versions, order=11, addon=addon)
+
+
+HTTP_ROUTE: Final = _route("HTTPRoute", addon="gateway-api")
+GRPC_ROUTE: Final = _route("GRPCRoute", addon="gateway-api")
+TLS_ROUTE: Final = _route("TLSRoute", "v1alpha3", "v1alpha2")
+TCP_ROUTE: Final = _route("TCPRoute", "v1alpha2")
+UDP_ROUTE: Final = _route("UDPRoute", "v1alpha2")
 ROUTES: Final = (HTTP_ROUTE, GRPC_ROUTE, TLS_ROUTE, TCP_ROUTE, UDP_ROUTE)
 ISSUER: Final = Kind(
     "Issuer", "issuers", versions=("cert-manager.io/v1",), order=12, addon="cert-manager", is_shown=True

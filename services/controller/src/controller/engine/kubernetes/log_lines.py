@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -174,9 +175,7 @@ def now_line(text: str, now: datetime | None = None) -> Line:
 def _utc(found: re.Match[bytes]) -> bytes:
     moment, fraction, zone = found[1], (found[2] or b"").ljust(9, b"0"), found[3]
     if zone != b"Z":
-        try:
+        with suppress(ValueError, OverflowError):
             there = datetime.fromisoformat((moment + zone).decode())
             moment = there.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
-        except (ValueError, OverflowError):
-            pass
     return b"%b.%bZ" % (moment, fraction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Final
 
@@ -96,13 +96,11 @@ class Logs:
         """What is kept of a container; when it was restarted and has said nothing since, of the run before."""
         for previous in (False, True) if self._has_run_before(place) else (False,):
             has_some = False
-            try:
+            with suppress(ClusterInvalidError):  # it has not run yet, or not before
                 async with aclosing(self._reader.read(place, position, tail=lines, previous=previous)) as batches:
                     async for batch in batches:
                         has_some = True
                         yield batch
-            except ClusterInvalidError:
-                pass  # it has not run yet, or not before
             if has_some:
                 return
 

@@ -1,7 +1,7 @@
 """What the engine port answers of an app, made of what the API server says. Pure.
 
-Use: `failures` tells which process types should fail now and where their last lines are; whoever can reads these, and
-`observe` puts all together. `findings.Finding.failure` does the same for what `reasons.explain` finds.
+Use: `Look.failures` tells which process types should fail now and where their last lines are; whoever can reads these,
+and `Look.observation` puts all together. `findings.Finding.failure` does the same for what `Look.explain` finds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 
 from controller.domain.names import RUN
 from controller.domain.spec import AppObservation, EngineEvent, InstanceState, PtypeState
@@ -29,40 +30,55 @@ from controller.engine.kubernetes.findings import Finding, own_words
 from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe_jobs import is_one_off, job_instance, pods_of
 from controller.engine.kubernetes.observe_pods import instance_of, phase_of
-from controller.engine.kubernetes.reasons import Process, failure_of, processes_of
+from controller.engine.kubernetes.reasons import Process, explain, failure_of, processes_of
 from controller.engine.kubernetes.reasons_pod import of_pod
 
 _ENDED = ("Succeeded", "Failed")
+_NOTHING_TO_TELL = ("up", "terminating", "down")
 
 
-def observe(app: str, seen: Seen, now: datetime, *, logs: Mapping[str, Sequence[str]] | None = None) -> AppObservation:
-    """What is there now. `logs` holds, by process type, the last lines that `failures` asked for."""
-    found, states = failures(seen, now), []
-    for process in processes_of(seen):
-        state, finding = ptype_state(process, seen.pods), found.get(process.ptype)
-        if finding is not None:
-            failure = finding.failure(process.ptype, (logs or {}).get(process.ptype, ()))
-            state = replace(state, failure=failure)
-        states.append(state)
-    events = Events(seen.events)
+class Look:
+    """One look at an app: what was seen of it is read once, whatever is asked about it."""
 
-    def message(pod: Manifest) -> str:
-        finding = (
-            None if phase_of(pod) in ("up", "terminating", "down") else of_pod(pod, events, now, ptype=_ptype(pod))
-        )
+    def __init__(self, app: str, seen: Seen, now: datetime) -> None:
+        self._app = app
+        self._seen = seen
+        self._now = now
+        self._events = Events(seen.events)
+        self._processes = processes_of(seen)
+
+    @cached_property
+    def failures(self) -> Mapping[str, Finding]:
+        """Why rollouts should fail now, by process type; nothing of one that runs as it should."""
+        found = {
+            process.ptype: failure_of(process, self._events, self._now)
+            for process in self._processes
+            if not self._states[process.ptype].settled
+        }
+        return {ptype: finding for ptype, finding in found.items() if finding is not None}
+
+    def explain(self, ptype: str) -> Finding | None:
+        """Why new pods of that process type are not ready; None when they are, or when nothing can be told."""
+        process = next((one for one in self._processes if one.ptype == ptype), None)
+        return None if process is None else explain(process, self._events, self._now)
+
+    def observation(self, logs: Mapping[str, Sequence[str]] | None = None) -> AppObservation:
+        """What is there now. `logs` holds, by process type, the last lines that `failures` asked for."""
+        states = dict(self._states)
+        for ptype, finding in self.failures.items():
+            failure = finding.failure(ptype, (logs or {}).get(ptype, ()))
+            states[ptype] = replace(states[ptype], failure=failure)
+        return AppObservation(self._app, tuple(states.values()), tuple(instances(self._seen, self._message)))
+
+    @cached_property
+    def _states(self) -> Mapping[str, PtypeState]:
+        return {process.ptype: ptype_state(process, self._seen.pods) for process in self._processes}
+
+    def _message(self, pod: Manifest) -> str:
+        if phase_of(pod) in _NOTHING_TO_TELL:
+            return ""
+        finding = of_pod(pod, self._events, self._now, ptype=label(pod, names.TYPE))
         return "" if finding is None else f"{finding.code}: {finding.message}"
-
-    return AppObservation(app, tuple(states), tuple(instances(seen, message)))
-
-
-def failures(seen: Seen, now: datetime) -> dict[str, Finding]:
-    """Why rollouts should fail now, by process type; nothing of one that runs as it should."""
-    events, found = Events(seen.events), {}
-    for process in processes_of(seen):
-        finding = None if ptype_state(process, seen.pods).settled else failure_of(process, events, now)
-        if finding is not None:
-            found[process.ptype] = finding
-    return found
 
 
 def ptype_state(process: Process, pods: Iterable[Manifest]) -> PtypeState:
@@ -116,10 +132,6 @@ def instances(seen: Seen, message: Callable[[Manifest], str] = lambda _: "") -> 
     for job in seen.jobs:
         if is_one_off(job):
             yield job_instance(job, pods_of(job, seen.pods))
-
-
-def _ptype(pod: Manifest) -> str:
-    return label(pod, names.TYPE)
 
 
 def _is_of_before(pod: Manifest, process: Process) -> bool:
