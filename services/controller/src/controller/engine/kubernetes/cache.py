@@ -110,7 +110,8 @@ class Cache:
 
     def silence(self) -> float:
         """For how many seconds the cluster has not been heard of; 0 while it is."""
-        lost = [watcher.lost_at for watcher, _ in self._running.values() if watcher.kind in _TELLING]
+        running = [self._running[kind, None][0] for kind in _TELLING if (kind, None) in self._running]
+        lost = [watcher.lost_at for watcher in running]
         since = min((time for time in lost if time is not None), default=None)
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
