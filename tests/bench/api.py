@@ -22,13 +22,12 @@ import httpx
 import psutil
 import uvloop
 from cryptography.fernet import Fernet
-from sqlalchemy import event
-from sqlalchemy.engine import Engine as SqlEngine
 
 from bench.load import Request, at_rate, count, request_bytes, saturate
 from shared.db import migrate
 from standalone.postgres import EmbeddedPostgres
 from support.controller_api import running_api, settings_for
+from support.statements import heard_statements
 
 APPS, RELEASES = 100, 20
 CONNECTIONS = 16
@@ -171,24 +170,15 @@ async def _prepare(url: str, keys: str) -> tuple[str, dict[str, int]]:
 
 async def _queries(client: httpx.AsyncClient, endpoint: Endpoint) -> int:
     """Statements of one request; those that begin and end transactions are not among them."""
-    statements: list[str] = []
-
-    def note(*facts: object) -> None:
-        statements.append(str(facts[2]))
-
-    found = []
+    found = 0
     for attempt in range(3):  # the first ones fill caches, and a process that has just started empties them once
         body = endpoint.body(999_999_999 + attempt)
-        statements.clear()
-        event.listen(SqlEngine, "before_cursor_execute", note)
-        try:
+        with heard_statements() as heard:
             response = await client.request(endpoint.method, endpoint.path(0), content=body)
-            found.append(len(statements))
-        finally:
-            event.remove(SqlEngine, "before_cursor_execute", note)
         response.raise_for_status()
+        found = len(heard)
         await asyncio.sleep(0.2)
-    return found[-1]
+    return found
 
 
 @asynccontextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.engine import Engine
+from sqlalchemy import text
 
 from shared.db import database
 from support import eventually
 from support.controller_api import Api, running_api
 from support.fixtures import MakeDatabase
+from support.statements import heard_statements
 
 FUNCTION = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$
@@ -41,23 +41,17 @@ async def test_a_refused_request_leaves_nothing(api: Api) -> None:
 
 async def test_knowing_who_asks_costs_one_query_and_then_none(api: Api) -> None:
     ana = await api.person("ana")
-    statements: list[str] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        statements.append(statement)
+    async def statements() -> int:
+        with heard_statements() as heard:
+            assert (await ana.client.get("/v2/")).status_code == 200
+        return len(heard)
 
     async def costs_nothing() -> bool:
-        statements.clear()
-        assert (await ana.client.get("/v2/")).status_code == 200
-        return not statements
+        return await statements() == 0
 
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        assert not await costs_nothing()
-        assert len(statements) == 1
-        await eventually(costs_nothing)  # once more when the process begins to hear of what others do
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+    assert await statements() == 1
+    await eventually(costs_nothing)  # once more when the process begins to hear of what others do
 
 
 async def test_without_a_free_connection_it_is_a_503(

@@ -12,7 +12,7 @@ from controller.domain.policy import Policy
 from controller.domain.releases import ReleaseBundle, Rollout, RolloutState
 from controller.domain.render import AppState, render_job
 from controller.domain.rollouts import Broken, Settled, job_failure, job_name, judge
-from controller.domain.spec import AppObservation, AppSpec, Failure, JobSpec, JobState
+from controller.domain.spec import LAST_LINES, AppObservation, AppSpec, Failure, JobSpec, JobState
 from controller.domain.volumes import Volume
 from controller.engine.port import Engine
 from controller.services.desired import Snapshot
@@ -20,7 +20,6 @@ from controller.services.rollouts import Rollouts, jobs_of
 from shared.errors import SuiteError
 from shared.logging import get_logger
 
-LAST_LINES: Final = 20
 REFUSED_HINT: Final = "this platform cannot run that: change what the message names, then push or deploy again"
 AWAY_HINT: Final = "the platform itself is at fault: try `drycc releases deploy --force` when it works again"
 

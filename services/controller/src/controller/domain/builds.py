@@ -22,8 +22,12 @@ PROCFILE_MISSING = (
 )
 IMAGE_MESSAGE = "This is not the name of an image, e.g. registry.example.org/shop:1.4"
 
-# What builders of one machine call what they have built; the last one is Podman's short name of the second.
-_LOCAL = ("workspace/", "localhost/workflow/", "workflow/")
+WORKSPACE_PREFIX = "workspace/"
+"""Before the name of what a builder without containers has made: a directory of the machine."""
+
+LOCAL_PREFIXES = (WORKSPACE_PREFIX, "localhost/workflow/", "workflow/")
+"""Before the names of what builders of one machine have made; the last one is Podman's short name of the second."""
+
 _LOOPBACK_IMAGE = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?/")
 
 # As registries have it: [host[:port]/]path[:tag][@digest]. Engines hand it to programs: it must never be an option.
@@ -92,9 +96,9 @@ def check_owner(build: Build | BuildRequest, app: str) -> None:
     Raises:
         InvalidInputError: the build, or a part of it, names such an image.
     """
-    own = tuple(f"{prefix}{app}:" for prefix in _LOCAL)
+    own = tuple(f"{prefix}{app}:" for prefix in LOCAL_PREFIXES)
     for image in (build.image, *_named_images(_pipelines(build))):
-        if image.startswith(_LOCAL) and not image.startswith(own):
+        if image.startswith(LOCAL_PREFIXES) and not image.startswith(own):
             raise InvalidInputError(f"{image} was built for another app")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from controller.domain.spec_network import NetworkSpec
 from controller.domain.spec_storage import Mount, VolumeSpec
@@ -146,6 +146,10 @@ class JobSpec:
     process: ProcessSpec
     timeout: timedelta
     ttl: timedelta = DEFAULT_JOB_TTL
+
+
+LAST_LINES: Final = 20
+"""How many lines of output a failure shows."""
 
 
 @dataclass(frozen=True)

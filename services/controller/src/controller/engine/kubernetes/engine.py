@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final
 from weakref import WeakValueDictionary
 
+from controller.domain.builds import LOCAL_PREFIXES
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import VolumeSpec
@@ -246,7 +247,7 @@ class KubernetesEngine:
 
     def check(self, process: ProcessSpec) -> None:
         """See `Engine.check`."""
-        if not process.image or process.image.startswith("workspace/"):
+        if not process.image or process.image.startswith(LOCAL_PREFIXES):
             raise NotSupportedError(
                 "a cluster runs container images, and this build is none: push again, or deploy an image"
             )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from controller.domain.spec import JobSpec, JobState
+from controller.domain.spec import LAST_LINES, JobSpec, JobState
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.apply import Applied
 from controller.engine.kubernetes.cache import Cache
@@ -25,7 +25,6 @@ from controller.engine.kubernetes.facts import (
 )
 from controller.engine.kubernetes.findings import LogSource
 from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD, Manifest
-from controller.engine.kubernetes.last_lines import LAST_LINES
 from controller.engine.kubernetes.logs import Logs
 from controller.engine.kubernetes.manifests import render_foundation, render_job
 from controller.engine.kubernetes.observe_jobs import hopeless, is_one_off, job_state, pods_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from controller.domain.spec import LAST_LINES
 from controller.engine.kubernetes.findings import Finding, LogSource
 from controller.engine.kubernetes.logs import Logs
 from shared.clock import Clock
 
-LAST_LINES: Final = 20
 _LIFETIME: Final = timedelta(seconds=10)
 _MOST: Final = 1000
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from controller.domain.builds import WORKSPACE_PREFIX
 from controller.domain.spec import AppObservation, AppSpec, EngineEvent, Failure, JobSpec, JobState, ProcessSpec
 from controller.domain.spec_network import NetworkObservation, NetworkSpec
 from controller.domain.spec_storage import VolumeSpec
@@ -18,7 +19,7 @@ from controller.engine.local.config import LocalEngineConfig
 from controller.engine.local.containers import is_installed
 from controller.engine.local.edge import Edge
 from controller.engine.local.exec import LocalExecSession, start_session
-from controller.engine.local.launch import WORKSPACE_PREFIX, Launch
+from controller.engine.local.launch import Launch
 from controller.engine.local.machine import Machine
 from controller.engine.local.tasks import cancel
 from controller.engine.port import Feature, FileStore, NotSupportedError, StillThereError

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controller.domain.builds import WORKSPACE_PREFIX
 from controller.domain.spec import ProcessSpec
 from controller.engine.local.config import INSTANCE_VARIABLE, MARK_VARIABLE, LocalEngineConfig
 from controller.engine.shell import SHELL, shell_line
-
-WORKSPACE_PREFIX = "workspace/"
 
 # All that an app sees of the platform's own environment: how to find programs, texts, times and certificates.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")

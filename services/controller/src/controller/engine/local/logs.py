@@ -12,12 +12,10 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from controller.domain.spec import LAST_LINES
 from controller.engine.local.config import LocalEngineConfig
 from controller.engine.local.logfile import STAMP_LENGTH, LogFile, generations, stamp, tail
 from shared.errors import NotFoundError
-
-LAST_LINES = 20
-"""How many lines a failure shows."""
 
 CONTROLLER = "controller"
 _FOLLOWER_BATCHES = 512
