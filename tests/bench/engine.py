@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,8 @@ from controller.engine.kubernetes.transport import Kubeconfig
 from shared.db import migrate
 from standalone.postgres import EmbeddedPostgres
 from support.cluster_platform import Platform, PlatformApp, running_platform, until
+from support.cluster_rights import granted_rights
+from support.kubectl import Kubectl
 
 ROUNDS: Final = 10
 BURST: Final = 10
@@ -147,14 +149,15 @@ async def _main(*, as_json: bool, quick: bool) -> None:
 
 
 async def _first_releases(bench: Bench) -> list[Figure]:
-    """From the request that makes the first release to its last object."""
+    """Of an app that is not in the cluster yet: its namespace and the rights in there are a part of it."""
     seconds, ready, done = [], [], []
     for _ in range(2 if bench.quick else 5):
         app = await bench.platform.create()
+        await _is_quiet(bench)
         began = time.perf_counter()
-        version = await app.build()
+        version, made = await app.build(), time.perf_counter()
         running, settled = await asyncio.gather(_is_ready(bench, app, version, web=1), _has_settled(app, version))
-        seconds.append(await _wrote(bench, app, version) - began)
+        seconds.append(await _wrote(bench, app, version) - made)
         ready.append(running - began)
         done.append(settled - running)
         await app.scale(web=0)
@@ -167,7 +170,7 @@ async def _first_releases(bench: Bench) -> list[Figure]:
 
 
 async def _config_changes(bench: Bench) -> list[Figure]:
-    """From the request on, so a little more than from the row that it makes.
+    """Objects are counted from the answer to the request, when there is a row; pods from the request itself.
 
     A worker is asked by no probe: it counts as ready when it has run for some seconds, so that one which ends at once
     does not. Figures of the web alone are those of an app that listens at once.
@@ -183,9 +186,9 @@ async def _changes(name: str, bench: Bench, app: PlatformApp, **counts: int) -> 
         await app.runs(**counts)
         await _is_quiet(bench)
         requests, began = bench.engine.requests, time.perf_counter()
-        version = await app.set(ROUND=str(number))
+        version, made = await app.set(ROUND=str(number)), time.perf_counter()
         running, settled = await asyncio.gather(_is_ready(bench, app, version, **counts), _has_settled(app, version))
-        applied.append(await _wrote(bench, app, version) - began)
+        applied.append(await _wrote(bench, app, version) - made)
         ready.append(running - began)
         done.append(settled - running)
         await app.runs(**counts)
@@ -410,22 +413,31 @@ def _range_ms(seconds: Iterable[float]) -> str:
 
 @asynccontextmanager
 async def _running(database_url: str, *, quick: bool) -> AsyncIterator[Bench]:
-    kubeconfig = Path(os.environ["KUBECONFIG"])
     made: list[TimedEngine] = []
 
     def make(access: Kubeconfig, config: KubernetesConfig) -> TimedEngine:
         made.append(TimedEngine(access, config))
         return made[-1]
 
-    eye = Client(Kubeconfig(kubeconfig))
-    await eye.open()
-    try:
-        async with running_platform(
-            kubeconfig, database_url, make_engine=make, prefix=_PREFIX, served=False
-        ) as running:
-            yield Bench(running, made[-1], eye, quick)
-    finally:
-        await eye.close()
+    kubectl = Kubectl()
+    eye = Client(Kubeconfig(Path(os.environ["KUBECONFIG"])))
+    async with AsyncExitStack() as stack:
+        await eye.open()
+        stack.push_async_callback(eye.close)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        rights = stack.enter_context(granted_rights(kubectl, directory))
+        running = await stack.enter_async_context(
+            running_platform(
+                rights.kubeconfig(rights.whole),
+                database_url,
+                kubectl=kubectl,
+                make_engine=make,
+                config=rights.settings,
+                prefix=_PREFIX,
+                served=False,
+            )
+        )
+        yield Bench(running, made[-1], eye, quick)
 
 
 @asynccontextmanager

@@ -30,10 +30,10 @@ class Kind:
     """One kind of objects.
 
     `versions` are those of its group that we can speak, the favourite first; which one the cluster serves is found by
-    discovery where the kind is part of an `addon`. `order` is the place in the sequence of apply, None for what others
-    make of our objects. `is_pruned`: one that is not rendered any more is deleted. `is_prerequisite`: when one cannot
-    be written, the app's workloads are left as they are. `labelled`: only objects with our labels are watched.
-    `is_shown`: the API reads it, so that a process of the API alone watches it as well.
+    discovery where the kind is part of an `addon`. `order` is the place in the sequence of apply, which some kinds
+    share, None for what others make of our objects. `is_pruned`: one that is not rendered any more is deleted.
+    `is_prerequisite`: when one cannot be written, the app's workloads are left as they are. `labelled`: only objects
+    with our labels are watched. `is_shown`: the API reads it, so that a process of the API alone watches it as well.
     """
 
     kind: str
@@ -89,12 +89,12 @@ HORIZONTAL_POD_AUTOSCALER: Final = Kind(
 )
 JOB: Final = Kind("Job", "jobs", versions=("batch/v1",), order=8, is_pruned=False, is_shown=True)
 GATEWAY: Final = Kind("Gateway", "gateways", versions=(f"{_GATEWAY}/v1",), order=9, addon="gateway-api", is_shown=True)
-LISTENER_SET: Final = Kind("ListenerSet", "listenersets", versions=(f"{_GATEWAY}/v1",), order=10, addon="gateway-api")
+LISTENER_SET: Final = Kind("ListenerSet", "listenersets", versions=(f"{_GATEWAY}/v1",), order=9, addon="gateway-api")
 X_LISTENER_SET: Final = Kind(
     "XListenerSet",
     "xlistenersets",
     versions=("gateway.networking.x-k8s.io/v1alpha1",),
-    order=10,
+    order=9,
     addon="gateway-api-experimental",
 )
 
@@ -102,7 +102,7 @@ X_LISTENER_SET: Final = Kind(
 def _route(kind: str, *before: str, addon: Addon = "gateway-api-experimental") -> Kind:
     """A kind of routes; `before` are the versions that it had on its way to v1."""
     versions = tuple(f"{_GATEWAY}/{version}" for version in ("v1", *before))
-    return Kind(kind, f"{kind.lower()}s", versions=versions, order=11, addon=addon)
+    return Kind(kind, f"{kind.lower()}s", versions=versions, order=9, addon=addon)
 
 
 HTTP_ROUTE: Final = _route("HTTPRoute", addon="gateway-api")
@@ -112,17 +112,17 @@ TCP_ROUTE: Final = _route("TCPRoute", "v1alpha2")
 UDP_ROUTE: Final = _route("UDPRoute", "v1alpha2")
 ROUTES: Final = (HTTP_ROUTE, GRPC_ROUTE, TLS_ROUTE, TCP_ROUTE, UDP_ROUTE)
 ISSUER: Final = Kind(
-    "Issuer", "issuers", versions=("cert-manager.io/v1",), order=12, addon="cert-manager", is_shown=True
+    "Issuer", "issuers", versions=("cert-manager.io/v1",), order=10, addon="cert-manager", is_shown=True
 )
 CERTIFICATE: Final = Kind(
-    "Certificate", "certificates", versions=("cert-manager.io/v1",), order=13, addon="cert-manager", is_shown=True
+    "Certificate", "certificates", versions=("cert-manager.io/v1",), order=11, addon="cert-manager", is_shown=True
 )
 REPLICA_SET: Final = Kind("ReplicaSet", "replicasets", versions=("apps/v1",), is_pruned=False, is_shown=True)
 POD: Final = Kind("Pod", "pods", is_pruned=False, is_shown=True)
 EVENT: Final = Kind("Event", "events", versions=("events.k8s.io/v1",), labelled=False, is_pruned=False, is_shown=True)
 NODE: Final = Kind("Node", "nodes", namespaced=False, labelled=False, is_pruned=False, is_shown=True)
 
-ALL: Final = (
+ALL: Final = (  # what others depend on comes before them
     NAMESPACE,
     ROLE_BINDING,
     RESOURCE_QUOTA,
@@ -155,7 +155,7 @@ WATCHED: Final = ALL
 """What a process watches that writes apps."""
 SHOWN: Final = tuple(kind for kind in ALL if kind.is_shown)
 """What a process of the API watches that leaves writing to others: no Secrets."""
-PRUNED: Final = tuple(sorted((k for k in ALL if k.is_pruned and k.order is not None), key=lambda k: -(k.order or 0)))
+PRUNED: Final = tuple(kind for kind in reversed(ALL) if kind.is_pruned and kind.order is not None)
 """Kinds whose objects go when they are not rendered any more, what depends on others first."""
 
 _BY_NAME: Final = {(kind.group, kind.kind): kind for kind in ALL}
