@@ -16,9 +16,9 @@ from support.cluster_platform import Platform, PlatformApp, StartPlatform, until
 from support.cluster_rights import Rights
 from support.tcp_proxy import TcpProxy, proxied
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 STUCK = 8
-OUTAGE_SECONDS = 30.0
+OUTAGE_SECONDS = 120.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -42,7 +42,7 @@ def proxy(line: tuple[TcpProxy, Path]) -> TcpProxy:
 
 
 async def test_an_api_server_away_in_mid_rollout_fails_nothing(platform: Platform, proxy: TcpProxy) -> None:
-    """The issue's two minutes are 30 s here, and the rollouts have 10 s or 20 s; the rest is the same."""
+    """It is away far longer than the rollouts have, 10 s or 20 s."""
     rolling = await platform.deploy(procfile={"web": "sample web"})
     new = await platform.create()
     await new.set(DRYCC_DEPLOY_TIMEOUT="20")

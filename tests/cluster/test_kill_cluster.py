@@ -2,13 +2,14 @@
 
 The reconciler is the real one on real tables and the real cluster. There are 70 to 260 awaits on the way of a
 rollout: each app of a round is killed at another one of them, evenly spread. Then the process is gone for all of them,
-and a new one does the rest.
+and a new one does the rest. `KILLS=every` has as many apps as there are awaits, which takes a quarter of an hour.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -38,13 +39,14 @@ from support.fixtures import MakeDatabase
 from support.killing import KilledAt
 from support.kubectl import Kubectl
 
-pytestmark = pytest.mark.timeout(300)
-APPS: Final = 13
+EVERY: Final = os.environ.get("KILLS") == "every"
+pytestmark = pytest.mark.timeout(3600 if EVERY else 300)
+APPS: Final = 400 if EVERY else 13
 """The first one is not killed: it tells how many awaits there are."""
-WITH_JOBS: Final = 7
+WITH_JOBS: Final = 400 if EVERY else 7
 """Of these a release phase is seen as well, which takes a pod."""
 AT_ONCE: Final = 4
-SECONDS: Final = 90.0
+SECONDS: Final = 900.0 if EVERY else 90.0
 BUILD: Final[dict[str, Any]] = {"image": "busybox:1", "stack": "container", "procfile": {"worker": "sleep 10000"}}
 """No pod: a process type other than `web` begins at 0."""
 PIPELINE: Final = {
@@ -95,6 +97,7 @@ class Processes:
         async with self.started() as core:
             whole = KilledAt(work(core, apps[0]), 0)
             await whole
+            assert not EVERY or whole.waits < len(apps), f"{whole.waits} awaits: APPS is too low"
             step = whole.waits / len(apps[1:])
             numbers = [1 + int(step * index) for index in range(len(apps[1:]))]
             return sum(await asyncio.gather(*(one(core, *each) for each in zip(apps[1:], numbers, strict=True))))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.compare import differences, stamped
+from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.kinds import Manifest, kind_of
-from controller.engine.kubernetes.manifests import render
+from controller.engine.kubernetes.manifests import render, render_job
 from controller.engine.kubernetes.trim import entry_of
-from support.kubernetes_specs import CAREFUL, RICH
+from support.kubernetes_specs import CAREFUL, JOB, RICH
 
 LABELS = names.labels("shop", "web")
 DEPLOYMENT: Manifest = {
@@ -169,6 +170,12 @@ def test_secrets_are_compared_by_digest() -> None:
     assert paths(secret(a="1"), secret()) == {"digests.a"}
     given_as_text = {**secret(), "stringData": {"a": "1"}}
     assert paths(given_as_text, secret(a="1")) == set()
+
+
+def test_a_job_is_as_it_was_made_though_the_cache_keeps_little_of_its_pods() -> None:
+    for job in render_job(JOB, KubernetesConfig()):
+        wanted = stamped(job)
+        assert differences(wanted, entry_of(kind_of(wanted), copy.deepcopy(wanted)).object) == frozenset()
 
 
 def test_a_field_that_is_not_rendered_any_more_changes_the_stamp() -> None:

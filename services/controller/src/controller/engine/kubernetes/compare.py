@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from controller.engine.kubernetes.kinds import SECRET, SERVICE, Kind, Manifest, kind_of
+from controller.engine.kubernetes.kinds import JOB, SECRET, SERVICE, Kind, Manifest, kind_of
 from controller.engine.kubernetes.lists import identity, keys_of
 from controller.engine.kubernetes.manifests.quantities import canonical
 from controller.engine.kubernetes.names import MANIFEST, content_hash
@@ -42,6 +42,8 @@ def differences(desired: Manifest, live: Manifest) -> frozenset[Difference]:
     if kind is SECRET:
         given = {key: value for key, value in given.items() if key not in ("data", "stringData")}
         given[DIGESTS] = digests(desired)
+    if kind is JOB:  # its pods never change, and the cache does not keep all of them
+        given["spec"] = {key: value for key, value in given["spec"].items() if key != "template"}
     return frozenset((".".join(path), content_hash(value)) for path, value in _compare(kind, (), given, live))
 
 
