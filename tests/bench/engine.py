@@ -28,11 +28,12 @@ from controller.domain.spec import AppSpec
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.errors import ClusterNotFoundError
-from controller.engine.kubernetes.kinds import DEPLOYMENT, NAMESPACE, SERVICE, Kind, Manifest
+from controller.engine.kubernetes.kinds import DEPLOYMENT, NAMESPACE, SERVICE, Kind
 from controller.engine.kubernetes.names import deployment
-from controller.engine.kubernetes.transport import Kubeconfig
 from shared.db import migrate
+from shared.kubernetes.errors import ClusterNotFoundError
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import Kubeconfig
 from standalone.postgres import EmbeddedPostgres
 from support.cluster_platform import Platform, PlatformApp, running_platform, until
 from support.cluster_rights import granted_rights

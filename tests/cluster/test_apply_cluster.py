@@ -16,19 +16,11 @@ import pytest_asyncio
 
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.apply import Applied, Applier
-from controller.engine.kubernetes.kinds import (
-    DEPLOYMENT,
-    JOB,
-    LISTENER_SET,
-    NAMESPACE,
-    REPLICA_SET,
-    SECRET,
-    SERVICE,
-    Manifest,
-)
+from controller.engine.kubernetes.kinds import DEPLOYMENT, JOB, LISTENER_SET, NAMESPACE, REPLICA_SET, SECRET, SERVICE
 from controller.engine.kubernetes.manifests import render
 from controller.engine.kubernetes.removal import remove
 from controller.engine.port import StillThereError
+from shared.kubernetes.kinds import Manifest
 from shared.testing.wait import eventually
 from support.cluster_rights import BINDINGS, Rights
 from support.cluster_world import World, deployment, namespace, running_world, secret, service

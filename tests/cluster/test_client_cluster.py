@@ -15,15 +15,15 @@ import pytest_asyncio
 
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import (
+from controller.engine.kubernetes.kinds import DEPLOYMENT, NAMESPACE, NODE, POD, SECRET, SERVICE
+from shared.kubernetes.errors import (
     ClusterConflictError,
     ClusterForbiddenError,
     ClusterGoneError,
     ClusterInvalidError,
     ClusterNotFoundError,
 )
-from controller.engine.kubernetes.kinds import DEPLOYMENT, NAMESPACE, NODE, POD, SECRET, SERVICE
-from controller.engine.kubernetes.transport import InCluster, Kubeconfig
+from shared.kubernetes.transport import InCluster, Kubeconfig
 from support.cluster_world import deployment, secret, service
 from support.faulty_api_server import write_kubeconfig
 from support.kubectl import Kubectl

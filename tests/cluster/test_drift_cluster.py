@@ -22,11 +22,12 @@ from controller.domain.spec_storage import Mount, VolumeSpec
 from controller.domain.tls import Issuer
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.kinds import NAMESPACE, SECRET, Manifest, address
+from controller.engine.kubernetes.kinds import NAMESPACE, SECRET, address
 from controller.engine.kubernetes.manifests import render
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import StillThereError
 from shared.errors import SuiteError
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.cluster_rights import Rights
 from support.kubectl import Kubectl

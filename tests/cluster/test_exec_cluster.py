@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.exec import PodExecSession, open_exec
-from controller.engine.kubernetes.transport import Kubeconfig
 from shared.errors import NotFoundError
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.cluster_pods import app_with_rights, speaker
 from support.cluster_rights import Rights

@@ -25,9 +25,9 @@ from controller.engine.kubernetes.files import Filers
 from controller.engine.kubernetes.kinds import JOB, PERSISTENT_VOLUME_CLAIM, POD
 from controller.engine.kubernetes.manifests import render_foundation
 from controller.engine.kubernetes.manifests.volumes import render_volume
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import FileStore
 from shared.errors import InvalidInputError, NotFoundError, UnavailableError
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.cluster_rights import Rights
 from support.cluster_world import SYNC_SECONDS, World

@@ -24,13 +24,13 @@ from controller.domain.plans_file import read_catalog
 from controller.domain.policy import Policy
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import StillThereError
 from controller.repositories.cipher import Cipher
 from controller.services.apps import Apps
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.events import AppDeleted, ReleaseDeployed
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.cluster_platform import LIMITS_FILE, config_for
 from support.cluster_rights import Rights

@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 
 from controller.engine.kubernetes.findings import LogSource
-from controller.engine.kubernetes.kinds import POD, Manifest
+from controller.engine.kubernetes.kinds import POD
 from controller.engine.kubernetes.logs import Logs
 from shared.errors import NotFoundError
+from shared.kubernetes.kinds import Manifest
 from shared.testing.wait import eventually
 from support.cluster_pods import app_with_rights, speaker
 from support.cluster_rights import Rights

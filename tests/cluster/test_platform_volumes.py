@@ -14,9 +14,9 @@ import pytest_asyncio
 from controller.domain.spec import AppSpec
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import NotSupportedError
 from shared.errors import SuiteError
+from shared.kubernetes.transport import Kubeconfig
 from support.cluster_platform import Platform, PlatformApp, StartPlatform, config_for, until
 from support.cluster_rights import Rights
 from support.kubectl import Kubectl

@@ -17,7 +17,6 @@ from controller.engine.kubernetes.apply import Applied, Applier
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import Account
-from controller.engine.kubernetes.errors import ClusterForbiddenError
 from controller.engine.kubernetes.kinds import (
     DEPLOYMENT,
     JOB,
@@ -29,12 +28,13 @@ from controller.engine.kubernetes.kinds import (
     SERVICE,
     SHOWN,
     WATCHED,
-    Manifest,
 )
 from controller.engine.kubernetes.machines import has_machine
 from controller.engine.kubernetes.manifests import render_foundation
 from controller.engine.kubernetes.removal import remove
-from controller.engine.kubernetes.transport import Kubeconfig
+from shared.kubernetes.errors import ClusterForbiddenError
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.cluster_rights import BINDINGS, Rights
 from support.cluster_world import SYNC_SECONDS, World, deployment, namespace, running_world, secret, service

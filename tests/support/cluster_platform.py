@@ -22,7 +22,7 @@ from controller.domain.names import RUN
 from controller.domain.plans_file import read_catalog
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.transport import Kubeconfig
+from shared.kubernetes.transport import Kubeconfig
 from support import cluster_image
 from support.controller_api import Api, Person, running_api
 from support.go_websocket import GoWebSocket

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.engine.kubernetes import names
-from controller.engine.kubernetes.kinds import Manifest
+from shared.kubernetes.kinds import Manifest
 from support.cluster_rights import Rights
 from support.cluster_world import namespace
 from support.kubectl import Kubectl, eventually

@@ -11,9 +11,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from controller.engine.kubernetes.config import Account, KubernetesConfig
-from controller.engine.kubernetes.kinds import ROLE_BINDING, Manifest, kind_of
+from controller.engine.kubernetes.kinds import ROLE_BINDING, kind_of
 from controller.engine.kubernetes.manifests import render_foundation
 from controller.engine.kubernetes.rbac import render_guard, render_rights
+from shared.kubernetes.kinds import Manifest
 from support.faulty_api_server import write_kubeconfig
 from support.kubectl import Kubectl
 

@@ -14,8 +14,9 @@ from controller.engine.kubernetes import names
 from controller.engine.kubernetes.apply import Applied, Applier
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.kinds import NAMESPACE, ROLE_BINDING, Kind, Manifest, kind_of
-from controller.engine.kubernetes.transport import Kubeconfig
+from controller.engine.kubernetes.kinds import NAMESPACE, ROLE_BINDING, Kind, kind_of
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.cluster_rights import Rights
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.facts import Seen, moment
-from controller.engine.kubernetes.kinds import Manifest
+from shared.kubernetes.kinds import Manifest
 
 RECORDED: Final = Path(__file__).parents[1] / "unit" / "engine_kubernetes" / "recorded"
 """One file for each state: the objects of one process type or one-off and their events, from a real cluster."""

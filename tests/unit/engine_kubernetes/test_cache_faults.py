@@ -15,7 +15,7 @@ from controller.engine.kubernetes.cache import SELECTOR, Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.kinds import GATEWAY, NAMESPACE, POD, SECRET, SHOWN
 from controller.engine.kubernetes.names import OURS
-from controller.engine.kubernetes.transport import Kubeconfig
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.faulty_api_server import Answer, FaultyApiServer, listing, status
 from support.logs import captured_log
@@ -295,7 +295,7 @@ async def test_a_watch_of_which_nothing_is_heard_is_opened_anew_without_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An API server has no bookmarks for a kind of which there has never been an object."""
-    monkeypatch.setattr("controller.engine.kubernetes.client._SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("shared.kubernetes.client._SILENCE_SECONDS", 0.2)
     cluster = Cluster([listing(item("a", "5"), version="10")], [])
     with captured_log("test") as output:
         async with cached(cluster, tmp_path) as cache:

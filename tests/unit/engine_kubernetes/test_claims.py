@@ -7,9 +7,9 @@ import pytest
 from controller.domain.spec_storage import VolumeSpec
 from controller.engine.kubernetes.claims import refuse_growth
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.manifests.volumes import render_volume
 from controller.engine.port import NotSupportedError
+from shared.kubernetes.kinds import Manifest
 
 
 def claim(gib: int, **status: str) -> Manifest:

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import (
+from controller.engine.kubernetes.kinds import DEPLOYMENT, GATEWAY, POD, SECRET, SERVICE
+from shared.errors import InvalidInputError
+from shared.kubernetes.errors import (
     ClusterBusyError,
     ClusterConflictError,
     ClusterForbiddenError,
@@ -20,9 +22,8 @@ from controller.engine.kubernetes.errors import (
     ClusterNotFoundError,
     ClusterUnavailableError,
 )
-from controller.engine.kubernetes.kinds import DEPLOYMENT, GATEWAY, POD, SECRET, SERVICE, Manifest
-from controller.engine.kubernetes.transport import InCluster, Kubeconfig
-from shared.errors import InvalidInputError
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import InCluster, Kubeconfig
 from support.faulty_api_server import Answer, FaultyApiServer, listing, status
 
 SERVICE_PATH = "/api/v1/namespaces/shop/services/shop"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.compare import differences, stamped
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.kinds import Manifest, kind_of
+from controller.engine.kubernetes.kinds import kind_of
 from controller.engine.kubernetes.manifests import render, render_job
 from controller.engine.kubernetes.trim import entry_of
+from shared.kubernetes.kinds import Manifest
 from support.kubernetes_specs import CAREFUL, JOB, RICH
 
 LABELS = names.labels("shop", "web")

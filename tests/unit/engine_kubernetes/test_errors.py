@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from controller.engine.kubernetes.errors import (
+from shared.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from shared.kubernetes.errors import (
     ClusterBusyError,
     ClusterConflictError,
     ClusterDeniedError,
@@ -20,7 +21,6 @@ from controller.engine.kubernetes.errors import (
     error_of_event,
     unreachable,
 )
-from shared.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 
 ACTION = "apply Service shop/shop"
 

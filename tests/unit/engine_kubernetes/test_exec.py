@@ -15,12 +15,12 @@ import pytest
 
 from controller.engine.kubernetes import exec as exec_module
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterForbiddenError
 from controller.engine.kubernetes.exec import PodExecSession, open_exec
 from controller.engine.kubernetes.exec_status import outcome_of
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import NotSupportedError
 from shared.errors import NotFoundError, UnavailableError
+from shared.kubernetes.errors import ClusterForbiddenError
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.kubelet_server import KubeletServer, Status
 

@@ -21,10 +21,11 @@ from controller.engine.kubernetes.filer_state import (
     node_in_use,
     wants_time,
 )
-from controller.engine.kubernetes.kinds import JOB, Manifest
+from controller.engine.kubernetes.kinds import JOB
 from controller.engine.kubernetes.manifests.filer import render_filer
 from controller.engine.kubernetes.observe import Look
 from controller.engine.kubernetes.trim import entry_of
+from shared.kubernetes.kinds import Manifest
 from support.golden import check_golden
 from support.kubernetes_seen import APP, NOW, ago, event, going, pod, waiting
 

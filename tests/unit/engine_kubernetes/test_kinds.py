@@ -12,9 +12,9 @@ from controller.engine.kubernetes.kinds import (
     HTTP_ROUTE,
     NAMESPACE,
     TLS_ROUTE,
-    Served,
     kind_of,
 )
+from shared.kubernetes.kinds import Served
 
 
 def test_paths_are_those_of_the_api() -> None:
@@ -34,7 +34,7 @@ def test_a_kind_is_known_in_every_version_of_its_group() -> None:
 
 
 def test_a_cluster_without_addons_has_the_rest() -> None:
-    served = Served()
+    served = Served(kinds.KINDS)
     assert served.learn({}) == frozenset()
     assert served.version(DEPLOYMENT) == "apps/v1"
     assert served.version(GATEWAY) is None
@@ -44,7 +44,7 @@ def test_a_cluster_without_addons_has_the_rest() -> None:
 
 
 def test_discovery_takes_the_best_version_and_tells_what_is_new() -> None:
-    served = Served()
+    served = Served(kinds.KINDS)
     group = "gateway.networking.k8s.io"
     standard = {f"{group}/v1": ["gateways", "httproutes"]}
     assert served.learn(standard) == {GATEWAY, HTTP_ROUTE}
@@ -58,7 +58,7 @@ def test_discovery_takes_the_best_version_and_tells_what_is_new() -> None:
 
 
 def test_core_kinds_are_never_forgotten() -> None:
-    served = Served()
+    served = Served(kinds.KINDS)
     served.learn({"gateway.networking.k8s.io/v1": ["gateways"]})
     served.forget(GATEWAY)
     served.forget(DEPLOYMENT)

@@ -13,13 +13,14 @@ import pytest
 from controller.engine.kubernetes import log_reader, logs, names
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterUnavailableError
 from controller.engine.kubernetes.findings import LogSource
 from controller.engine.kubernetes.instances import container_of, instance_of, origin_of, pod_of
-from controller.engine.kubernetes.kinds import NAMESPACE, POD, Manifest
+from controller.engine.kubernetes.kinds import NAMESPACE, POD
 from controller.engine.kubernetes.logs import Logs
-from controller.engine.kubernetes.transport import Kubeconfig
 from shared.errors import NotFoundError
+from shared.kubernetes.errors import ClusterUnavailableError
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import Kubeconfig
 from shared.testing.wait import eventually
 from support.kubelet_server import Container, KubeletServer
 

@@ -10,7 +10,7 @@ import pytest
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.machines import has_machine
-from controller.engine.kubernetes.transport import Kubeconfig
+from shared.kubernetes.transport import Kubeconfig
 
 
 @pytest.fixture

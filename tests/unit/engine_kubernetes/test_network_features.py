@@ -10,8 +10,8 @@ import pytest
 from controller.domain.render_network import render_network
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.engine.port import NotSupportedError
+from shared.kubernetes.transport import Kubeconfig
 from support.kubernetes_networks import SHARED, domain, tls, web_app, with_domains
 
 Found = dict[str, tuple[str, ...]]

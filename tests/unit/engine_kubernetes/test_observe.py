@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from controller.domain.spec import AppObservation, InstancePhase, JobState, PtypeState
 from controller.engine.kubernetes.facts import Events, Seen
-from controller.engine.kubernetes.kinds import Manifest, kind_of
+from controller.engine.kubernetes.kinds import kind_of
 from controller.engine.kubernetes.observe import Look, instances
 from controller.engine.kubernetes.observe_jobs import hopeless, job_state, pods_of
 from controller.engine.kubernetes.observe_pods import instance_of, phase_of
 from controller.engine.kubernetes.trim import entry_of
+from shared.kubernetes.kinds import Manifest
 from support.kubernetes_seen import (
     APP,
     NEW,

@@ -11,9 +11,9 @@ import pytest
 from controller.engine.exits import crash_hint
 from controller.engine.kubernetes.facts import Events, Seen
 from controller.engine.kubernetes.findings import Finding
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe import Look
 from controller.engine.kubernetes.reasons import explain, of_refused_pod, processes_of
+from shared.kubernetes.kinds import Manifest
 from support.kubernetes_seen import (
     NOW,
     OLD,

@@ -50,7 +50,7 @@ def _kubernetes(settings: Settings, is_worker: bool) -> Engine:
         RegistryCredentials,
     )
     from controller.engine.kubernetes.engine import KubernetesEngine  # noqa: PLC0415
-    from controller.engine.kubernetes.transport import InCluster, Kubeconfig  # noqa: PLC0415
+    from shared.kubernetes.transport import InCluster, Kubeconfig  # noqa: PLC0415
 
     password = settings.registry_password
     registry = None

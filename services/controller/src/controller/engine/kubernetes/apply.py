@@ -14,12 +14,6 @@ from controller.domain.pauses import doubled
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.compare import Difference, differences, stamped
-from controller.engine.kubernetes.errors import (
-    ClusterConflictError,
-    ClusterError,
-    ClusterForbiddenError,
-    ClusterUnavailableError,
-)
 from controller.engine.kubernetes.kinds import (
     ALL,
     CERTIFICATE,
@@ -30,7 +24,6 @@ from controller.engine.kubernetes.kinds import (
     ROLE_BINDING,
     SECRET,
     Kind,
-    Manifest,
     address,
 )
 from controller.engine.kubernetes.names import MANIFEST, TYPE
@@ -40,6 +33,13 @@ from controller.engine.kubernetes.store import app_of
 from controller.engine.kubernetes.write import write
 from shared.clock import Clock, SystemClock
 from shared.errors import SuiteError
+from shared.kubernetes.errors import (
+    ClusterConflictError,
+    ClusterError,
+    ClusterForbiddenError,
+    ClusterUnavailableError,
+)
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 
 SECRET_GRACE: Final = timedelta(minutes=5)

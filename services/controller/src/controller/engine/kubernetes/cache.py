@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterError
 from controller.engine.kubernetes.kinds import (
     ALL,
     DEPLOYMENT,
@@ -20,7 +19,6 @@ from controller.engine.kubernetes.kinds import (
     SECRET,
     WATCHED,
     Kind,
-    Manifest,
     kind_of,
 )
 from controller.engine.kubernetes.names import OURS
@@ -28,6 +26,8 @@ from controller.engine.kubernetes.store import MOST_EVENTS, Store
 from controller.engine.kubernetes.trim import Entry, entry_of
 from controller.engine.kubernetes.watcher import LONG_SECONDS, Watcher
 from controller.engine.watchers import Watchers
+from shared.kubernetes.errors import ClusterError
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 from shared.tasks import TaskOwner
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from controller.engine.kubernetes.cache import Cache
-from controller.engine.kubernetes.kinds import PERSISTENT_VOLUME_CLAIM, Manifest, address
+from controller.engine.kubernetes.kinds import PERSISTENT_VOLUME_CLAIM, address
 from controller.engine.kubernetes.manifests.quantities import amount_of
 from controller.engine.port import NotSupportedError
+from shared.kubernetes.kinds import Manifest
 
 _FIXED: Final = ("accessModes", "storageClassName", "volumeMode")
 

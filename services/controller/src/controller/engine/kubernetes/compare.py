@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from controller.engine.kubernetes.kinds import JOB, SECRET, SERVICE, Kind, Manifest, kind_of
+from controller.engine.kubernetes.kinds import JOB, SECRET, SERVICE, Kind, kind_of
 from controller.engine.kubernetes.lists import identity, keys_of
 from controller.engine.kubernetes.manifests.quantities import canonical
 from controller.engine.kubernetes.names import MANIFEST, content_hash
 from controller.engine.kubernetes.trim import DIGESTS, digests
+from shared.kubernetes.kinds import Manifest
 
 Path = tuple[str, ...]
 Difference = tuple[str, str]

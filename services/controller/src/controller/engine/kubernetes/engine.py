@@ -23,12 +23,6 @@ from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.claims import as_they_are, refuse_growth
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.errors import (
-    ClusterDeniedError,
-    ClusterError,
-    ClusterInvalidError,
-    ClusterUnavailableError,
-)
 from controller.engine.kubernetes.exec import open_exec
 from controller.engine.kubernetes.facts import name_of, uid_of
 from controller.engine.kubernetes.features import features_of, lack_of
@@ -43,7 +37,6 @@ from controller.engine.kubernetes.kinds import (
     POD,
     SHOWN,
     WATCHED,
-    Manifest,
     kind_of,
 )
 from controller.engine.kubernetes.last_lines import LastLines
@@ -58,11 +51,18 @@ from controller.engine.kubernetes.observe import Look, events_of
 from controller.engine.kubernetes.reasons import QUOTA_PATIENCE
 from controller.engine.kubernetes.removal import remove
 from controller.engine.kubernetes.seen import network_of, pending_hosts, seen_of
-from controller.engine.kubernetes.transport import Access
 from controller.engine.kubernetes.watcher import LONG_SECONDS
 from controller.engine.port import EngineAwayError, ExecSession, Feature, FileStore, NotSupportedError
 from shared.clock import Clock, SystemClock
 from shared.errors import NotFoundError, SuiteError
+from shared.kubernetes.errors import (
+    ClusterDeniedError,
+    ClusterError,
+    ClusterInvalidError,
+    ClusterUnavailableError,
+)
+from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.transport import Access
 from shared.logging import get_logger
 
 START_SECONDS: Final = 30.0

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
 from controller.engine.kubernetes.exec_channels import PROTOCOLS, STDERR, STDOUT, Channels, Piece
 from controller.engine.kubernetes.kinds import POD
 from controller.engine.port import NotSupportedError
 from controller.engine.shell import SHELL
 from shared.errors import NotFoundError, UnavailableError
+from shared.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
 from shared.logging import get_logger
 
 START_SECONDS: Final = 15.0

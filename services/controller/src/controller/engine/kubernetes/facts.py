@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from controller.engine.kubernetes import names
-from controller.engine.kubernetes.kinds import Manifest
+from shared.kubernetes.kinds import Manifest
 
 Part = Mapping[str, Any]
 """A part of an object."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from controller.engine.kubernetes.kinds import CERTIFICATE, GATEWAY, ISSUER, ROUTES, Kind, Served
+from controller.engine.kubernetes.kinds import CERTIFICATE, GATEWAY, ISSUER, ROUTES, Kind
 from controller.engine.port import Feature
+from shared.kubernetes.kinds import Served
 
 _ALWAYS: Final[frozenset[Feature]] = frozenset({"autoscale", "lifecycle", "quota", "tags", "volumes"})
 _NEEDS: Final[Mapping[Feature, tuple[Kind, ...]]] = {
@@ -23,12 +24,12 @@ _NO_CLASS: Final = (
 )
 
 
-def features_of(served: Served, gateway_class: str) -> frozenset[Feature]:
+def features_of(served: Served[Kind], gateway_class: str) -> frozenset[Feature]:
     """What a cluster can have that serves these kinds; gateways need a class as well."""
     return _ALWAYS.union(feature for feature in _NEEDS if lack_of(feature, served, gateway_class) is None)
 
 
-def lack_of(what: str, served: Served, gateway_class: str) -> str | None:
+def lack_of(what: str, served: Served[Kind], gateway_class: str) -> str | None:
     """Why there is no such feature, or no routes of that kind, in words that say what to do; None when there is."""
     needed = next((kinds for feature, kinds in _NEEDS.items() if feature == what), _ROUTES.get(what, ()))
     missing = next((kind for kind in needed if served.version(kind) is None), None)

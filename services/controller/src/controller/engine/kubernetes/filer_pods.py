@@ -11,7 +11,6 @@ from controller.engine.kubernetes import names
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.errors import ClusterConflictError, ClusterError, ClusterNotFoundError
 from controller.engine.kubernetes.facts import Events, label, name_of, uid_of
 from controller.engine.kubernetes.filer_state import (
     FilerState,
@@ -21,10 +20,12 @@ from controller.engine.kubernetes.filer_state import (
     node_in_use,
     wants_time,
 )
-from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD, Manifest
+from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD
 from controller.engine.kubernetes.manifests.filer import render_filer
 from shared.clock import Clock, SystemClock
 from shared.errors import UnavailableError
+from shared.kubernetes.errors import ClusterConflictError, ClusterError, ClusterNotFoundError
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 
 _MOST_STARTS: Final = 2

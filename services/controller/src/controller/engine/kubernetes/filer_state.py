@@ -11,10 +11,10 @@ from typing import Final, Literal
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.facts import Events, created_at, holds, is_going, moment, name_of
 from controller.engine.kubernetes.findings import Finding
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe_jobs import hopeless, pods_of
 from controller.engine.kubernetes.observe_pods import phase_of
 from controller.engine.kubernetes.reasons_pod import of_pod
+from shared.kubernetes.kinds import Manifest
 
 FilerPhase = Literal["starting", "up", "hopeless", "spent"]
 """`spent`: it has ended, is ending or is too old; another one has to take its place."""

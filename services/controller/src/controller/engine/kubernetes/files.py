@@ -11,7 +11,6 @@ from controller.engine.kubernetes import names
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.errors import ClusterForbiddenError, ClusterNotFoundError
 from controller.engine.kubernetes.exec import open_exec
 from controller.engine.kubernetes.filer_pods import FilerPods
 from controller.engine.kubernetes.filer_scripts import Head
@@ -22,6 +21,7 @@ from controller.engine.kubernetes.pod_files import AT_A_TIME, PodFiles
 from controller.engine.port import FileStore
 from shared.clock import Clock
 from shared.errors import NotFoundError, UnavailableError
+from shared.kubernetes.errors import ClusterForbiddenError, ClusterNotFoundError
 from shared.logging import get_logger
 
 _HEAD_SECONDS: Final = 30.0

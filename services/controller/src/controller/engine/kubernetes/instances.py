@@ -9,8 +9,9 @@ from controller.domain.names import RUN
 from controller.engine.kubernetes import names
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.facts import Part, count, is_going, label, name_of, owner_of
-from controller.engine.kubernetes.kinds import JOB, POD, Manifest
+from controller.engine.kubernetes.kinds import JOB, POD
 from controller.engine.kubernetes.observe_jobs import is_one_off, pods_of
+from shared.kubernetes.kinds import Manifest
 
 _ENDED = ("Succeeded", "Failed")
 

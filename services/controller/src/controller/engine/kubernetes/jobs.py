@@ -12,7 +12,6 @@ from controller.engine.kubernetes.apply import Applied
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
 from controller.engine.kubernetes.config import KubernetesConfig
-from controller.engine.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
 from controller.engine.kubernetes.facts import (
     Events,
     condition,
@@ -24,11 +23,13 @@ from controller.engine.kubernetes.facts import (
     uid_of,
 )
 from controller.engine.kubernetes.findings import LogSource
-from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD, Manifest
+from controller.engine.kubernetes.kinds import EVENT, JOB, PERSISTENT_VOLUME_CLAIM, POD
 from controller.engine.kubernetes.logs import Logs
 from controller.engine.kubernetes.manifests import render_foundation, render_job
 from controller.engine.kubernetes.observe_jobs import hopeless, is_one_off, job_state, pods_of
 from shared.clock import Clock
+from shared.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 
 STOPPED: Final = "stopped"

@@ -11,17 +11,18 @@ from typing import Final
 
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import (
+from controller.engine.kubernetes.facts import name_of, uid_of
+from controller.engine.kubernetes.instances import Run, container_of, is_over, run_of
+from controller.engine.kubernetes.kinds import POD
+from controller.engine.kubernetes.log_lines import Line, Position, Splitter
+from shared.kubernetes.errors import (
     ClusterError,
     ClusterForbiddenError,
     ClusterInvalidError,
     ClusterNotFoundError,
     unreachable,
 )
-from controller.engine.kubernetes.facts import name_of, uid_of
-from controller.engine.kubernetes.instances import Run, container_of, is_over, run_of
-from controller.engine.kubernetes.kinds import POD, Manifest
-from controller.engine.kubernetes.log_lines import Line, Position, Splitter
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 
 _SILENCE_SECONDS: Final = 15.0

@@ -11,14 +11,15 @@ from typing import Final
 
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
 from controller.engine.kubernetes.facts import uid_of
 from controller.engine.kubernetes.findings import LogSource
 from controller.engine.kubernetes.instances import has_run_before, one_off, origin_of, pod_of, run_of, speaking
-from controller.engine.kubernetes.kinds import POD, Manifest
+from controller.engine.kubernetes.kinds import POD
 from controller.engine.kubernetes.log_lines import Line, Newest, Position, as_said, as_shown, now_line
 from controller.engine.kubernetes.log_reader import LogReader, Place, place_of
 from shared.errors import NotFoundError
+from shared.kubernetes.errors import ClusterError, ClusterInvalidError, ClusterNotFoundError
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 from shared.tasks import TaskOwner
 

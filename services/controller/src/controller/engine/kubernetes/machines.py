@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.facts import holds
-from controller.engine.kubernetes.kinds import NODE, Manifest
+from controller.engine.kubernetes.kinds import NODE
 from controller.engine.kubernetes.store import CLUSTER
+from shared.kubernetes.kinds import Manifest
 
 
 def has_machine(cache: Cache, tags: Mapping[str, str]) -> bool:

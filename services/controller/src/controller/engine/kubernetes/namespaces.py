@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterConflictError
-from controller.engine.kubernetes.kinds import NAMESPACE, Manifest
+from controller.engine.kubernetes.kinds import NAMESPACE
 from controller.engine.kubernetes.names import MANIFEST, OURS
 from shared.errors import ConflictError, UnavailableError
+from shared.kubernetes.errors import ClusterConflictError
+from shared.kubernetes.kinds import Manifest
 
 
 class NamespaceTakenError(ConflictError):

@@ -27,11 +27,11 @@ from controller.engine.kubernetes.facts import (
     uid_of,
 )
 from controller.engine.kubernetes.findings import Finding, own_words
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe_jobs import is_one_off, job_instance, pods_of
 from controller.engine.kubernetes.observe_pods import instance_of, phase_of
 from controller.engine.kubernetes.reasons import Process, explain, failure_of, processes_of
 from controller.engine.kubernetes.reasons_pod import of_pod
+from shared.kubernetes.kinds import Manifest
 
 _ENDED = ("Succeeded", "Failed")
 _NOTHING_TO_TELL = ("up", "terminating", "down")

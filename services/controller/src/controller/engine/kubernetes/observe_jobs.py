@@ -28,10 +28,10 @@ from controller.engine.kubernetes.facts import (
     uid_of,
 )
 from controller.engine.kubernetes.findings import Finding
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.observe_pods import exit_code_of, phase_of, release_of
 from controller.engine.kubernetes.reasons import of_refused_pod
 from controller.engine.kubernetes.reasons_pod import of_pod
+from shared.kubernetes.kinds import Manifest
 
 _LATE: Final = "deadline-exceeded"
 _STARTING: Final = ("initializing", "creating", "starting")

@@ -20,7 +20,7 @@ from controller.engine.kubernetes.facts import (
     note,
     own_container,
 )
-from controller.engine.kubernetes.kinds import Manifest
+from shared.kubernetes.kinds import Manifest
 
 _VERSION: Final = re.compile(r"v(\d{1,9})")
 _BEING_MADE: Final = ("ContainerCreating", "PodInitializing", "")

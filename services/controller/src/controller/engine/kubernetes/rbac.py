@@ -30,9 +30,9 @@ from controller.engine.kubernetes.kinds import (
     SHOWN,
     WATCHED,
     Kind,
-    Manifest,
 )
 from controller.engine.kubernetes.lists import HAVE_KEYED_LISTS
+from shared.kubernetes.kinds import Manifest
 
 Resource = tuple[str, str]
 """API group, empty for the core, and plural; a subresource stands after a slash."""

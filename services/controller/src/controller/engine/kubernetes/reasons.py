@@ -38,8 +38,8 @@ from controller.engine.kubernetes.findings import (
     Finding,
     own_words,
 )
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.reasons_pod import PATIENCE, of_pod
+from shared.kubernetes.kinds import Manifest
 
 QUOTA_PATIENCE: Final = timedelta(seconds=30)
 """So long may pods of before, which still end, use up a quota."""

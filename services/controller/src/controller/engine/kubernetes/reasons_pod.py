@@ -36,7 +36,6 @@ from controller.engine.kubernetes.findings import (
     LogSource,
     own_words,
 )
-from controller.engine.kubernetes.kinds import Manifest
 from controller.engine.kubernetes.reasons_start import (
     IMAGE_REASONS,
     of_creation,
@@ -45,6 +44,7 @@ from controller.engine.kubernetes.reasons_start import (
     of_start_error,
     of_unknown,
 )
+from shared.kubernetes.kinds import Manifest
 
 PATIENCE: Final = 3
 """So often has a new process to end before that is a failure, as for the local engine."""

@@ -21,7 +21,7 @@ from controller.engine.kubernetes.findings import (
     Finding,
     own_words,
 )
-from controller.engine.kubernetes.kinds import Manifest
+from shared.kubernetes.kinds import Manifest
 
 IMAGE_REASONS: Final = (
     "ErrImagePull",

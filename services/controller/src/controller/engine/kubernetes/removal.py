@@ -6,11 +6,12 @@ from typing import Final
 
 from controller.engine.kubernetes.cache import SELECTOR, Cache
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterConflictError, ClusterNotFoundError
-from controller.engine.kubernetes.kinds import NAMESPACE, PERSISTENT_VOLUME, Manifest
+from controller.engine.kubernetes.kinds import NAMESPACE, PERSISTENT_VOLUME
 from controller.engine.kubernetes.names import APP
 from controller.engine.kubernetes.namespaces import is_ours, remaining
 from controller.engine.port import StillThereError
+from shared.kubernetes.errors import ClusterConflictError, ClusterNotFoundError
+from shared.kubernetes.kinds import Manifest
 from shared.logging import get_logger
 
 GONE_SECONDS: Final = 60.0

@@ -12,18 +12,9 @@ from controller.engine.kubernetes.apply import ObjectError
 from controller.engine.kubernetes.cache import Cache
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.facts import Seen, holds, name_of
-from controller.engine.kubernetes.kinds import (
-    CERTIFICATE,
-    DEPLOYMENT,
-    EVENT,
-    GATEWAY,
-    ISSUER,
-    JOB,
-    POD,
-    REPLICA_SET,
-    Manifest,
-)
+from controller.engine.kubernetes.kinds import CERTIFICATE, DEPLOYMENT, EVENT, GATEWAY, ISSUER, JOB, POD, REPLICA_SET
 from controller.engine.kubernetes.manifests.network_listeners import hosts_of
+from shared.kubernetes.kinds import Manifest
 
 _WRONG: Final = {"Accepted": "False", "ResolvedRefs": "False", "Conflicted": "True"}
 """Conditions of listeners, and when they say that something is wrong."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, JOB, NODE, POD, REPLICA_SET, SECRET, Kind, Manifest
+from controller.engine.kubernetes.kinds import DEPLOYMENT, EVENT, JOB, NODE, POD, REPLICA_SET, SECRET, Kind
 from controller.engine.kubernetes.names import FIELD_MANAGER
+from shared.kubernetes.kinds import Manifest
 
 DIGESTS: Final = "digests"
 """Stands in a trimmed Secret for `data`: a digest for each key, good for comparison within this process only."""

@@ -10,17 +10,17 @@ from contextlib import aclosing, suppress
 from typing import Final
 
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import (
+from controller.engine.kubernetes.kinds import Kind
+from controller.engine.kubernetes.store import Store, app_of
+from controller.engine.kubernetes.trim import entry_of, version_of
+from shared.kubernetes.errors import (
     ClusterError,
     ClusterForbiddenError,
     ClusterGoneError,
     ClusterNotFoundError,
     ClusterSilentError,
 )
-from controller.engine.kubernetes.kinds import Kind
-from controller.engine.kubernetes.store import Store, app_of
-from controller.engine.kubernetes.trim import entry_of, version_of
-from controller.engine.kubernetes.watch import WatchEvent
+from shared.kubernetes.watch import WatchEvent
 from shared.logging import get_logger
 
 _FIRST_PAUSE_SECONDS: Final = 0.2

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from controller.engine.kubernetes.client import Client
-from controller.engine.kubernetes.errors import ClusterConflictError, ClusterInvalidError, ClusterNotFoundError
-from controller.engine.kubernetes.kinds import DEPLOYMENT, ROLE_BINDING, SECRET, Manifest, address
+from controller.engine.kubernetes.kinds import DEPLOYMENT, ROLE_BINDING, SECRET, address
 from controller.engine.kubernetes.lists import HAVE_KEYED_LISTS, with_foreign_elements
 from controller.engine.kubernetes.names import FIELD_MANAGER
 from controller.engine.kubernetes.trim import Entry
+from shared.kubernetes.errors import ClusterConflictError, ClusterInvalidError, ClusterNotFoundError
+from shared.kubernetes.kinds import Manifest
 
 _SCALE_MANAGER: Final = f"{FIELD_MANAGER}-scale"
 _REPAIR_MANAGER: Final = f"{FIELD_MANAGER}-repair"

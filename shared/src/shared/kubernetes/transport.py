@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiClient, Configuration
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_USER_AGENT: Final = "workflow-controller"
+_USER_AGENT: Final = "workflow"
 _IDENTITY: Final = ("host", "ssl_ca_cert", "cert_file", "key_file", "verify_ssl", "tls_server_name", "proxy")
 _DRAIN_SECONDS: Final = 30.0
 log = get_logger(__name__)

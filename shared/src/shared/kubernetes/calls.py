@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout, ClientWebSocketResponse, WSServerHandshakeError
 
-from controller.engine.kubernetes.errors import (
+from shared.kubernetes.errors import (
     ClusterBusyError,
     ClusterError,
     ClusterSilentError,
@@ -20,7 +20,7 @@ from controller.engine.kubernetes.errors import (
     error_of,
     unreachable,
 )
-from controller.engine.kubernetes.transport import Access, Transport
+from shared.kubernetes.transport import Access, Transport
 from shared.logging import get_logger
 
 DEADLINE_SECONDS: Final = 15.0

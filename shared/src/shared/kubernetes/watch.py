@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from controller.engine.kubernetes.errors import ClusterUnavailableError, error_of_event
-from controller.engine.kubernetes.kinds import Manifest
+from shared.kubernetes.errors import ClusterUnavailableError, error_of_event
+from shared.kubernetes.kinds import Manifest
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
