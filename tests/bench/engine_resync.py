@@ -25,9 +25,9 @@ import uvloop
 from controller.domain.spec import AppSpec
 from controller.engine.kubernetes.config import KubernetesConfig
 from controller.engine.kubernetes.engine import KubernetesEngine
-from controller.engine.kubernetes.transport import Kubeconfig
 from controller.worker import open_process, working
 from shared.bus import InProcessBus
+from shared.kubernetes.transport import Kubeconfig
 from support.cluster_platform import APP_DOMAIN, LIMITS_FILE, Platform, config_for, running_platform
 from support.controller_api import settings_for
 from support.kubectl import Kubectl
