@@ -18,8 +18,8 @@ from builder.domain.detect import (
     node_procfile,
     python_example,
 )
-from builder.runner.local.checks import make_plan
-from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildSpec, ConfigValue
+from builder.runner.checks import make_plan
+from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildSpec, ConfigValue, Plan
 from support.builds import MemoryTree
 
 
@@ -98,6 +98,10 @@ def test_without_npm_start_a_procfile_is_asked_for(package: object) -> None:
         node_procfile(json.dumps(package).encode())
 
 
+async def plan_of(tree: MemoryTree, asked: BuildSpec) -> Plan:
+    return await make_plan(tree, asked, static_start="serve the files")
+
+
 def spec(variable: str | None = None, **options: str) -> BuildSpec:
     values = (ConfigValue("DRYCC_STACK", variable, group="global"),) if variable else ()
     limits = BuildLimits(timedelta(seconds=10), 1024)
@@ -123,13 +127,13 @@ def spec(variable: str | None = None, **options: str) -> BuildSpec:
 )
 async def test_checks_fail_before_anything_is_built(files: dict[str, str], code: str, message: str) -> None:
     with pytest.raises(BuildFailedError) as caught:
-        await make_plan(MemoryTree(files), spec())
+        await plan_of(MemoryTree(files), spec())
     assert caught.value.code == code
     assert message in caught.value.message
 
 
 async def test_a_plan_holds_what_the_controller_will_be_told() -> None:
-    plan = await make_plan(MemoryTree({"Dockerfile": "FROM scratch\n", "Procfile": "web: a"}), spec())
+    plan = await plan_of(MemoryTree({"Dockerfile": "FROM scratch\n", "Procfile": "web: a"}), spec())
     assert (plan.stack, plan.kind, plan.procfile, plan.dockerfile) == (
         "container",
         "container",
@@ -140,12 +144,12 @@ async def test_a_plan_holds_what_the_controller_will_be_told() -> None:
 
 async def test_push_option_and_variable_choose_the_stack() -> None:
     files = {"Dockerfile": "FROM scratch\n", "Procfile": "web: a"}
-    assert (await make_plan(MemoryTree(files), spec("buildpack"))).kind == "procfile"
-    plan = await make_plan(MemoryTree(files), spec("container", stack="buildpack"))
+    assert (await plan_of(MemoryTree(files), spec("buildpack"))).kind == "procfile"
+    plan = await plan_of(MemoryTree(files), spec("container", stack="buildpack"))
     assert (plan.stack, plan.dockerfile) == ("buildpack", "")
 
 
 async def test_pipelines_take_the_place_of_a_procfile() -> None:
     files = {"requirements.txt": "", ".drycc/web.yaml": "kind: pipeline\nptype: web\ndeploy: {command: [a]}"}
-    plan = await make_plan(MemoryTree(files), spec())
+    plan = await plan_of(MemoryTree(files), spec())
     assert (plan.kind, plan.procfile) == ("python", {})

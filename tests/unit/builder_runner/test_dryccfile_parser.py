@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.domain.dryccfile import DryccfileError, dockerfiles, join_dryccfile, parse_group
-from builder.runner.local.documents import parse_document, read_dryccfile
+from builder.runner.documents import parse_document, read_dryccfile
 from support.builds import MemoryTree
 
 WEB = """\

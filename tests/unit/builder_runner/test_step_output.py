@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.runner.local.output import MAX_LINE, StepOutput, plain
+from builder.runner.output import MAX_LINE, StepOutput, plain
 from support.builds import ListLog
 
 

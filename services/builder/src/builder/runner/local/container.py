@@ -21,7 +21,6 @@ from shared.containers import CHROOT, TOOLS, ToolFinder
 REPOSITORY = "localhost/workflow"
 _TOOL_FLAGS = {"docker": ("--progress", "plain"), "buildah": CHROOT}
 _ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<names>.+)$", re.IGNORECASE | re.MULTILINE)
-_FROM = re.compile(r"^[ \t]*FROM[ \t]+\S", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,3 @@ def _write_sibling(context: BuildContext, image: Image, tool: ContainerTool) -> 
         source.symlink_to(Path("..", final.name, "source"))
     launch = Launch("container", image=image.tag, tool=tool.name)
     (directory / LAUNCH_FILE).write_text(launch.to_json())
-
-
-def has_base_image(dockerfile: str) -> bool:
-    """Whether a text looks like a Dockerfile at all."""
-    return _FROM.search(dockerfile) is not None

@@ -13,7 +13,7 @@ from uuid import UUID
 import psutil
 
 from builder.runner.local.environment import BUILD_MARK
-from builder.runner.local.output import HEADING, StepOutput
+from builder.runner.output import HEADING, StepOutput
 from builder.runner.port import BuildFailedError, Log
 
 GRACE_SECONDS = 3.0

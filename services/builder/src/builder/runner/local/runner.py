@@ -11,7 +11,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from builder.files import remove_tree
-from builder.runner.local.checks import make_plan
+from builder.runner.checks import make_plan
 from builder.runner.local.config import LocalRunnerConfig
 from builder.runner.local.container import ContainerBuilder
 from builder.runner.local.context import BuildContext, is_complete
@@ -21,7 +21,7 @@ from builder.runner.local.interpreters import Interpreters
 from builder.runner.local.node import NodeBuilder
 from builder.runner.local.process import Steps, end_marked
 from builder.runner.local.python import PythonBuilder
-from builder.runner.local.static import build_static
+from builder.runner.local.static import START, build_static
 from builder.runner.local.workspace import Launch, Store, Workspace
 from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, Log, Plan, Tree
 
@@ -54,7 +54,7 @@ class LocalRunner:
             BuildFailedError: no-procfile, bad-procfile, bad-dryccfile, nothing-recognised, container-tool-missing, or
                 build-failed when this machine lacks the language.
         """
-        plan = await make_plan(tree, spec)
+        plan = await make_plan(tree, spec, static_start=START)
         if plan.kind == "container":
             await self._containers.find()
         elif plan.kind == "python":

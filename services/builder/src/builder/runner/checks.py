@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 from builder.domain.detect import (
@@ -16,27 +17,26 @@ from builder.domain.detect import (
 )
 from builder.domain.dryccfile import DryccfileError, dockerfiles
 from builder.domain.procfile import ProcfileError, parse_procfile
-from builder.runner.local.container import has_base_image
-from builder.runner.local.documents import read_dryccfile
-from builder.runner.local.static import START
+from builder.runner.documents import read_dryccfile
 from builder.runner.port import BuildFailedError, BuildFailureCode, BuildSpec, Plan, Tree
 
 PROCFILE, DOCKERFILE = "Procfile", "Dockerfile"
+_FROM = re.compile(r"^[ \t]*FROM[ \t]+\S", re.IGNORECASE | re.MULTILINE)
 
 
-async def make_plan(tree: Tree, spec: BuildSpec) -> Plan:
-    """Read Procfile, `.drycc` and what tells the stack.
+async def make_plan(tree: Tree, spec: BuildSpec, *, static_start: str) -> Plan:
+    """Read Procfile, `.drycc` and what tells the stack. `static_start` is how the runner starts a site of plain files.
 
     Raises:
         BuildFailedError: no-procfile, bad-procfile, bad-dryccfile or nothing-recognised, in one line.
     """
     try:
-        return await _plan(tree, spec)
+        return await _plan(tree, spec, static_start)
     except (ProcfileError, DryccfileError, NothingRecognisedError, NoProcfileError) as exc:
         raise BuildFailedError(cast(BuildFailureCode, exc.code), exc.detail) from exc
 
 
-async def _plan(tree: Tree, spec: BuildSpec) -> Plan:
+async def _plan(tree: Tree, spec: BuildSpec, static_start: str) -> Plan:
     names = await tree.list()
     procfile = await _read_procfile(tree) if PROCFILE in names else None
     dryccfile = await read_dryccfile(tree) if ".drycc/" in names else {}
@@ -47,7 +47,7 @@ async def _plan(tree: Tree, spec: BuildSpec) -> Plan:
     if detected.stack == CONTAINER:
         dockerfile = await _read_dockerfiles(tree, names, images)
     if procfile is None and "pipeline" not in dryccfile:
-        procfile = await _default_procfile(tree, names, detected)
+        procfile = await _default_procfile(tree, names, detected, static_start)
     return Plan(detected.stack, detected.kind, procfile or {}, dryccfile, dockerfile)
 
 
@@ -67,16 +67,16 @@ async def _read_dockerfiles(tree: Tree, names: list[str], images: dict[str, tupl
     if DOCKERFILE not in names:
         return ""
     text = (await tree.read(DOCKERFILE) or b"").decode(errors="replace")
-    if not has_base_image(text):
+    if _FROM.search(text) is None:
         raise NothingRecognisedError("Dockerfile has no FROM line, so there is nothing to build from")
     return text
 
 
-async def _default_procfile(tree: Tree, names: list[str], detected: Detected) -> dict[str, str]:
+async def _default_procfile(tree: Tree, names: list[str], detected: Detected, static_start: str) -> dict[str, str]:
     if detected.kind == "node":
         return node_procfile(await tree.read("package.json") or b"")
     if detected.kind == "static":
-        return {"web": START}
+        return {"web": static_start}
     if detected.kind == "python":
         dependencies = [await tree.read(name) for name in ("requirements.txt", "pyproject.toml") if name in names]
         text = b"\n".join(content for content in dependencies if content).decode(errors="replace")
