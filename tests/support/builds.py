@@ -18,10 +18,13 @@ class ListLog:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.position = ""
 
-    async def write(self, text: str) -> None:
+    async def write(self, text: str, *, position: str | None = None) -> None:
         """See `builder.runner.port.Log`."""
         self.lines.append(text)
+        if position is not None:
+            self.position = position
 
     @property
     def text(self) -> str:

@@ -28,6 +28,24 @@ async def test_a_follower_gets_everything_from_its_offset_on(tmp_path: Path) -> 
     assert await read(logs, build_id, offset=4, follow=True) == b"two three"
 
 
+async def test_a_log_goes_on_where_an_earlier_process_was(tmp_path: Path) -> None:
+    build_id = uuid4()
+    first = BuildLogs(tmp_path, max_bytes=20).create("shop", build_id)
+    assert first.position == ""
+    await first.write("one\n", position="build 1")
+    await first.write("two\n")  # and the process is gone
+    logs = BuildLogs(tmp_path, max_bytes=20)
+    second = logs.create("shop", build_id)
+    assert second.position == "build 1"
+    await second.write("three\n", position="build 3")
+    assert second.position == "build 3"
+    await second.write("beyond the limit\n")
+    logs.finish(build_id)
+    text = (await read(logs, build_id)).decode()
+    assert text.startswith("one\ntwo\nthree\n")
+    assert "cut off" in text
+
+
 async def test_a_log_that_is_too_long_is_cut_off_but_has_its_last_words(tmp_path: Path) -> None:
     logs = BuildLogs(tmp_path, max_bytes=100)
     build_id = uuid4()

@@ -19,6 +19,7 @@ BuildFailureCode = Literal[
     "disk-limit",
     "disk-full",
     "container-tool-missing",
+    "not-started",
     "cancelled",
     "interrupted",
     "internal",
@@ -117,8 +118,15 @@ class BuildFailedError(Exception):
 class Log(Protocol):
     """Where build output goes: to the stored log and to the pusher."""
 
-    async def write(self, text: str) -> None:
-        """Append text (whole lines or parts of lines). Never raises for a pusher who has gone away."""
+    @property
+    def position(self) -> str:
+        """What the last writer noted, perhaps in an earlier process; empty when nobody has."""
+
+    async def write(self, text: str, *, position: str | None = None) -> None:
+        """Append text (whole lines or parts of lines). Never raises for a pusher who has gone away.
+
+        `position` is noted with it: how far a runner has come that can go on after a crash.
+        """
 
 
 class Tree(Protocol):

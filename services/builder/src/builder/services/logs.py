@@ -24,18 +24,29 @@ class BuildLog:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._note = path.with_suffix(".position")
         self._max_bytes = max_bytes
-        self._size = 0
+        self._size = os.fstat(self._file).st_size
         self._is_closed = self._is_cut = False
         self._changed = asyncio.Event()
 
-    async def write(self, text: str) -> None:
+    @property
+    def position(self) -> str:
+        """What was noted last; see `runner.port.Log`."""
+        try:
+            return self._note.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    async def write(self, text: str, *, position: str | None = None) -> None:
         """Append; what goes beyond the limit is dropped, and the log says so once."""
         data = printable(text).encode("utf-8", "replace")
         if self._size + len(data) > self._max_bytes:
             data = b"" if self._is_cut else b"\n!     The log is cut off here: it is too long.\n"
             self._is_cut = True
         self._append(data)
+        if position is not None:
+            self._remember(position)
         # A build that prints in a tight loop must not keep its readers from reading.
         await asyncio.sleep(0)
 
@@ -75,6 +86,15 @@ class BuildLog:
         self._size += len(data) - len(view)
         self._wake()
 
+    def _remember(self, position: str) -> None:
+        """Put the note in place as a whole: a crash leaves this one or the one before it."""
+        fresh = self._note.with_suffix(".fresh")
+        try:
+            fresh.write_text(position, encoding="utf-8")
+            fresh.replace(self._note)
+        except OSError as exc:
+            log.warning("build_position_not_written", error=exc.strerror)
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -89,7 +109,7 @@ class BuildLogs:
         self._open: dict[UUID, BuildLog] = {}
 
     def create(self, app: str, build_id: UUID) -> BuildLog:
-        """Begin the log of a build; `finish` ends it."""
+        """Begin the log of a build, or go on with it; `finish` ends it."""
         fresh = BuildLog(self._path(app, build_id), max_bytes=self._max_bytes)
         self._open[build_id] = fresh
         return fresh

@@ -1,0 +1,1 @@
+"""Builds as Jobs of a Kubernetes cluster."""

@@ -1,0 +1,36 @@
+"""What the operator decides about builds in a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class KubernetesRunnerConfig:
+    """`namespace` is that of the build Jobs; `registry` is `host[:port]` as the build and the cluster's machines reach
+    it; `source_url` is this builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth file of a
+    build (JSON, a secret); `source_token_key` signs the tokens with which builds fetch their source.
+
+    Quantities (`cpu`, `memory`) are Kubernetes' own; requests are what a build gets for certain, limits the most.
+    """
+
+    namespace: str
+    registry: str
+    source_url: str
+    imagebuilder_image: str
+    source_token_key: bytes = field(repr=False)
+    registry_auth: str = field(default='{"auths": {}}', repr=False)
+    builder_image: str | None = None
+    run_image: str | None = None
+    insecure_registries: tuple[str, ...] = ()
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    cpu_request: str = "100m"
+    cpu_limit: str = "2"
+    memory_request: str = "256Mi"
+    memory_limit: str = "2Gi"
+    start_timeout: timedelta = timedelta(minutes=15)
+    ttl: timedelta = timedelta(hours=6)

@@ -1,0 +1,202 @@
+"""The runner that builds in a cluster: each build is a Job, which lives on whatever becomes of this process."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+from builder.domain.images import pinned
+from builder.runner.checks import make_plan
+from builder.runner.kubernetes.config import KubernetesRunnerConfig
+from builder.runner.kubernetes.kinds import APP, BUILD, EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
+from builder.runner.kubernetes.manifests import STATIC_START, name_of, render
+from builder.runner.kubernetes.states import (
+    containers_of,
+    failure_of,
+    failure_of_job,
+    has_started,
+    images_of,
+    is_over,
+    why_waiting,
+)
+from builder.runner.kubernetes.streaming import Streamer
+from builder.runner.kubernetes.watching import Seen
+from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, Log, Plan, Tree
+from shared.kubernetes.client import Client
+from shared.kubernetes.errors import (
+    ClusterConflictError,
+    ClusterDeniedError,
+    ClusterError,
+    ClusterInvalidError,
+    ClusterNotFoundError,
+)
+from shared.kubernetes.kinds import Kind, Manifest
+from shared.kubernetes.transport import Access
+from shared.logging import get_logger
+
+_TELL_AFTER: Final = timedelta(seconds=3)
+"""A pod that has not started by then is told of: why, and again whenever that changes."""
+_NOT_STARTED_HINT: Final = "Push again later, or ask the platform's operator for room for builds."
+log = get_logger(__name__)
+
+
+class Sources(Protocol):
+    """Where the source of builds is kept until they have ended."""
+
+    async def put(self, tree: Tree, spec: BuildSpec) -> None:
+        """Keep the source of that build; again is the same.
+
+        Raises:
+            BuildFailedError: it is too large, or cannot be stored.
+        """
+
+    async def remove(self, app: str, build_id: UUID) -> None:
+        """It is not needed any more."""
+
+
+class KubernetesRunner:
+    """Builds in Jobs; see `builder.runner.port.Runner`."""
+
+    def __init__(self, access: Access, config: KubernetesRunnerConfig, sources: Sources) -> None:
+        self._client: Client[Kind] = Client(access, KINDS, manager=FIELD_MANAGER)
+        self._config = config
+        self._sources = sources
+
+    async def start(self) -> None:
+        """Read where the cluster is.
+
+        Raises:
+            InvalidInputError: there is no usable configuration.
+            ClusterError: the API server does not answer, or not to us.
+        """
+        await self._client.open()
+
+    async def close(self) -> None:
+        """Stop listening; the builds go on."""
+        await self._client.close()
+
+    async def check(self, tree: Tree, spec: BuildSpec) -> Plan:
+        """Early checks; see `Runner.check`."""
+        return await make_plan(tree, spec, static_start=STATIC_START)
+
+    async def build(self, source: Path | Tree, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
+        """Build completely; see `Runner.build`. When this is cancelled the Job goes on: `end` ends it."""
+        if isinstance(source, Path):
+            raise TypeError("a build in a cluster takes its source from a repository")
+        await self._sources.put(source, spec)
+        return await self.resume(spec, plan, log)
+
+    async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
+        """Bring a build to its end whose source is kept, begun or not; see `Runner.resume`."""
+        try:
+            await self._create(spec, plan)
+            return await self._follow(spec, plan, log)
+        except ClusterError as exc:
+            raise _failure(exc) from exc
+
+    async def end(self, app: str, build_id: UUID) -> None:
+        """Remove Job, Secret and source of a build whose end is recorded; see `Runner.end`."""
+        labels = f"{BUILD}={build_id},{APP}={app}"
+        for kind in (JOB, SECRET):
+            for one in (await self._client.list(kind, self._config.namespace, labels=labels)).items:
+                await self._client.delete(kind, one["metadata"]["name"], self._config.namespace)
+        await self._sources.remove(app, build_id)
+
+    async def _create(self, spec: BuildSpec, plan: Plan) -> None:
+        """Make Secret and Job, unless they are there."""
+        secret, job = render(spec, plan, self._config)
+        for manifest in (secret, job):
+            with contextlib.suppress(ClusterConflictError):
+                await self._client.create(manifest)
+
+    async def _follow(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
+        seen = Seen(self._client, self._config.namespace, str(spec.build_id))
+        streamer = Streamer(self._client, self._config.namespace, seen, log)
+        async with seen.following():
+            try:
+                pod = await self._run_through(seen, streamer, spec, log)
+            except BuildFailedError as error:
+                raise BuildFailedError(error.code, error.message, log=streamer.tail, hint=error.hint) from error
+        images = images_of(pod)
+        if images is None or ("web" not in images and plan.dockerfile):
+            raise BuildFailedError("internal", "the build ended without telling what it has made", log=streamer.tail)
+        main = images.get("web") or next(iter(images.values()))
+        return BuildResult(main, plan.stack, dict(plan.procfile), pinned(plan.dryccfile, images), plan.dockerfile)
+
+    async def _run_through(self, seen: Seen, streamer: Streamer, spec: BuildSpec, log: Log) -> Manifest:
+        """Write what each container says, in their order; gives the pod that has come to a good end."""
+        pod = await self._started(seen, None, spec, log)
+        names = containers_of(pod)
+        begun = streamer.position.container
+        for name in names[names.index(begun) if begun in names else 0 :]:
+            pod = await self._started(seen, name, spec, log)
+            if is_over(pod) and not has_started(pod, name):
+                raise failure_of(pod)
+            await streamer.stream(pod["metadata"]["name"], name)
+        pod = await seen.until(_over_or_lost)
+        if (pod.get("status") or {}).get("phase") != "Succeeded":
+            raise failure_of(pod)
+        return pod
+
+    async def _started(self, seen: Seen, container: str | None, spec: BuildSpec, log: Log) -> Manifest:
+        """The pod as soon as it is there and that container has started, with why it takes so long for the pusher."""
+        told, waited = "", 0.0
+        while True:
+            try:
+                return await seen.until(
+                    lambda now: _started_or_over(now, container), seconds=_TELL_AFTER.total_seconds()
+                )
+            except TimeoutError:
+                waited += _TELL_AFTER.total_seconds()
+            why = why_waiting(seen.pod) if seen.pod is not None else await self._why_no_pod(spec)
+            if why is not None and why != told:
+                told = why
+                await log.write(f"---> The build waits: {why}\n")
+            if why is not None and waited >= self._config.start_timeout.total_seconds():
+                raise BuildFailedError("not-started", f"the build could not be started: {why}", hint=_NOT_STARTED_HINT)
+
+    async def _why_no_pod(self, spec: BuildSpec) -> str | None:
+        fields = f"involvedObject.name={name_of(spec)},type=Warning"
+        events = (await self._client.list(EVENT, self._config.namespace, fields=fields)).items
+        newest = max(events, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""), default=None)
+        return str(newest.get("message")) if newest is not None else None
+
+
+def _started_or_over(seen: Seen, container: str | None) -> Manifest | None:
+    """The pod, when that container (None: any pod) has started or never will.
+
+    Raises:
+        BuildFailedError: there is no pod, and there will be none.
+    """
+    pod = seen.pod
+    if pod is None:
+        _raise_if_lost(seen)
+        return None
+    return pod if container is None or has_started(pod, container) or is_over(pod) else None
+
+
+def _over_or_lost(seen: Seen) -> Manifest | None:
+    pod = seen.pod
+    if pod is None:
+        _raise_if_lost(seen)
+        return None
+    return pod if is_over(pod) else None
+
+
+def _raise_if_lost(seen: Seen) -> None:
+    if seen.job is None:
+        raise BuildFailedError("interrupted", "the build was removed from the cluster", hint="Push again.")
+    if (error := failure_of_job(seen.job)) is not None:
+        raise error
+
+
+def _failure(exc: ClusterError) -> BuildFailedError:
+    """The cluster's own words; whether the app or the platform must change follows from the kind of error."""
+    if isinstance(exc, ClusterDeniedError | ClusterInvalidError):
+        return BuildFailedError("not-started", exc.detail, hint="The cluster's rules stand against this build.")
+    if isinstance(exc, ClusterNotFoundError):
+        return BuildFailedError("not-started", exc.detail, hint="Tell the platform's operator.")
+    return BuildFailedError("interrupted", exc.detail, hint="Push again in a moment.")

@@ -1,0 +1,139 @@
+"""What the status of a pod and of its Job means for a build: pure readings, in words for the person who pushed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_args
+
+from builder.runner.port import BuildFailedError, BuildFailureCode
+from shared.kubernetes.kinds import Manifest
+
+_CODES: Final = frozenset(get_args(BuildFailureCode))
+_PLATFORM_HINT: Final = "This is a fault of the platform, not of the app: push again, and tell its operator."
+_MEMORY_HINT: Final = "Make the build need less memory (fewer parallel jobs), or have its limit raised."
+_DISK_HINT: Final = "Keep large files out of the repository and the build, or have the limit raised."
+_DEADLINE: Final = "DeadlineExceeded"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A container that has run: `message` is its termination message."""
+
+    name: str
+    exit_code: int
+    reason: str
+    message: str
+
+
+def ended(pod: Manifest, container: str) -> Ended | None:
+    """How that container ended; None while it has not."""
+    state = (_status(pod, container) or {}).get("state") or {}
+    over = state.get("terminated")
+    if over is None:
+        return None
+    return Ended(container, int(over.get("exitCode", 1)), str(over.get("reason") or ""), str(over.get("message") or ""))
+
+
+def has_started(pod: Manifest, container: str) -> bool:
+    """It runs or has run, so it has output."""
+    state = (_status(pod, container) or {}).get("state") or {}
+    return state.get("running") is not None or state.get("terminated") is not None
+
+
+def is_over(pod: Manifest) -> bool:
+    """Nothing of the pod will run any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def containers_of(pod: Manifest) -> tuple[str, ...]:
+    """Names in the order in which they run."""
+    spec = pod["spec"]
+    return tuple(one["name"] for one in (*(spec.get("initContainers") or ()), *spec["containers"]))
+
+
+def why_waiting(pod: Manifest) -> str | None:
+    """Why the pod does not run yet, in the cluster's words; None while it is on its way as usual."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"no machine takes it: {condition.get('message') or condition.get('reason')}"
+    for status in _statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason") or ""
+        if reason not in ("", "PodInitializing", "ContainerCreating"):
+            return f"{status.get('name')} cannot start ({reason}): {waiting.get('message') or 'no reason was given'}"
+    return None
+
+
+def failure_of(pod: Manifest) -> BuildFailedError:
+    """Why a pod that is over gave no result."""
+    status = pod.get("status") or {}
+    if status.get("reason") == _DEADLINE:
+        return BuildFailedError("build-timeout", "the build took too long and was stopped", hint=_deadline_hint(pod))
+    if status.get("reason") == "Evicted":
+        return BuildFailedError("disk-limit", str(status.get("message") or "the build was evicted"), hint=_DISK_HINT)
+    for container in containers_of(pod):
+        end = ended(pod, container)
+        if end is not None and end.exit_code != 0:
+            return _failure_of_container(end)
+    message = str(status.get("message") or status.get("reason") or "the build's pod ended without a reason")
+    return BuildFailedError("interrupted", message, hint=_PLATFORM_HINT)
+
+
+def failure_of_job(job: Manifest) -> BuildFailedError | None:
+    """Why a Job that has no pod any more has failed; None while it has not."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "Failed" and condition.get("status") == "True":
+            if condition.get("reason") == _DEADLINE:
+                return BuildFailedError("build-timeout", "the build took too long and was stopped")
+            message = f"the build's pod was lost: {condition.get('message') or condition.get('reason')}"
+            return BuildFailedError("interrupted", message, hint=_PLATFORM_HINT)
+    return None
+
+
+def images_of(pod: Manifest) -> dict[str, str] | None:
+    """The images that the build reports, by process type; None when there is no such report."""
+    for container in reversed(containers_of(pod)):
+        end = ended(pod, container)
+        images = _report(end.message).get("images") if end is not None else None
+        if isinstance(images, dict) and images and all(isinstance(one, str) and one for one in images.values()):
+            return {str(ptype): image for ptype, image in images.items()}
+    return None
+
+
+def _failure_of_container(end: Ended) -> BuildFailedError:
+    told = _report(end.message).get("error")
+    if isinstance(told, dict) and told.get("code") in _CODES:
+        code = cast(BuildFailureCode, told["code"])
+        return BuildFailedError(
+            code, str(told.get("message") or "no reason was given"), hint=str(told.get("hint") or "")
+        )
+    if end.reason == "OOMKilled":
+        return BuildFailedError("build-failed", f"{end.name} ran out of memory and was killed", hint=_MEMORY_HINT)
+    words = f": {end.message.strip()}" if end.message.strip() else ""
+    return BuildFailedError("build-failed", f"{end.name} ended with status {end.exit_code}{words}")
+
+
+def _deadline_hint(pod: Manifest) -> str:
+    seconds = (pod.get("spec") or {}).get("activeDeadlineSeconds")
+    limit = f" of {seconds} s" if seconds else ""
+    return f"Look for a step that waits or does too much, or have the limit{limit} raised."
+
+
+def _report(message: str) -> Mapping[str, Any]:
+    try:
+        report = json.loads(message)
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _statuses(pod: Manifest) -> Iterator[Mapping[str, Any]]:
+    status = pod.get("status") or {}
+    for key in ("initContainerStatuses", "containerStatuses"):
+        yield from status.get(key) or ()
+
+
+def _status(pod: Manifest, container: str) -> Mapping[str, Any] | None:
+    return next((one for one in _statuses(pod) if one.get("name") == container), None)

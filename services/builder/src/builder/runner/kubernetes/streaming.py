@@ -1,0 +1,119 @@
+"""The output of a build's containers, line by line, each line once, whatever breaks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from builder.runner.kubernetes.states import ended, is_over
+from builder.runner.kubernetes.watching import Seen
+from builder.runner.output import plain
+from builder.runner.port import Log
+from shared.kubernetes.client import Client
+from shared.kubernetes.errors import ClusterError, ClusterNotFoundError
+from shared.kubernetes.kinds import Kind
+
+TAIL_LINES: Final = 20
+_PAUSE_SECONDS: Final = 1.0
+_MOST_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the output has been written: everything of the containers before this one, and of this one all lines up
+    to that stamp (RFC 3339 with nanoseconds, as the kubelet writes it)."""
+
+    container: str = ""
+    stamp: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Read what `str` has given."""
+        container, _, stamp = text.partition(" ")
+        return cls(container, stamp)
+
+    def __str__(self) -> str:
+        return f"{self.container} {self.stamp}"
+
+
+class Streamer:
+    """Writes the output of one pod to the log; `tail` are the last lines, at most 20."""
+
+    def __init__(self, client: Client[Kind], namespace: str, seen: Seen, log: Log) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._seen = seen
+        self._log = log
+        self._position = Position.parse(log.position)
+        self._tail: list[str] = []
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        return tuple(self._tail)
+
+    @property
+    def position(self) -> Position:
+        return self._position
+
+    async def stream(self, pod: str, container: str) -> None:
+        """Write all that the container says until it has ended; ends as well when its pod is gone."""
+        if self._position.container != container:
+            self._position = Position(container)
+        while True:
+            was_over = self._is_over(container)
+            try:
+                await self._read(pod, container)
+            except ClusterNotFoundError:
+                return
+            except ClusterError:
+                if was_over and self._seen.pod is None:
+                    return
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if was_over:
+                return
+            # The output has ended, and the container's status may take a moment; or the connection was cut.
+            try:
+                await self._seen.until(lambda _: self._is_over(container) or None, seconds=_PAUSE_SECONDS)
+            except TimeoutError:
+                continue
+
+    def _is_over(self, container: str) -> bool:
+        pod = self._seen.pod
+        return pod is None or ended(pod, container) is not None or is_over(pod)
+
+    async def _read(self, pod: str, container: str) -> None:
+        query = {"container": container, "follow": "true", "timestamps": "true"}
+        if self._position.stamp:  # the API server counts in whole seconds
+            query["sinceTime"] = f"{self._position.stamp[:19]}Z"
+        async with self._client.pod_logs(self._namespace, pod, **query) as chunks:
+            async for lines in _lines(chunks):
+                await self._write(container, lines)
+
+    async def _write(self, container: str, lines: list[bytes]) -> None:
+        text, stamp = [], self._position.stamp
+        for line in lines:
+            when, _, words = line.partition(b" ")
+            moment = when.decode(errors="replace")
+            if moment > stamp:
+                stamp = moment
+                text.append(plain(words.decode(errors="replace")))
+        if text:
+            self._position = Position(container, stamp)
+            self._tail = [*self._tail, *(line for line in text if line.strip())][-TAIL_LINES:]
+            await self._log.write("".join(f"{line}\n" for line in text), position=str(self._position))
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Whole lines without their ends, as many as a chunk completes; one without an end in parts of 64 KiB."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _MOST_BYTES:
+            lines, rest = [*lines, rest], b""
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]

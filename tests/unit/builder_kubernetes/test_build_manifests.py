@@ -1,0 +1,145 @@
+"""A build as Secret and Job: who sees what, and nothing that it should not have."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from builder.domain.images import pinned
+from builder.runner.kubernetes.config import KubernetesRunnerConfig
+from builder.runner.kubernetes.manifests import name_of, render
+from builder.runner.kubernetes.tokens import is_source_token
+from builder.runner.port import AppConfig, BuildLimits, BuildSpec, ConfigValue, Plan
+from support.golden import check_golden
+
+GOLDEN = Path(__file__).parent / "golden"
+KEY = b"0123456789abcdef"
+CONFIG = KubernetesRunnerConfig(
+    namespace="workflow-builds",
+    registry="registry.example.org:5000",
+    source_url="http://builder.workflow.svc:8092/",
+    imagebuilder_image="registry.example.org/imagebuilder:1",
+    source_token_key=KEY,
+    registry_auth='{"auths": {"registry.example.org:5000": {"auth": "cHVzaA=="}}}',
+    insecure_registries=("registry.example.org:5000",),
+    node_selector={"pool": "builds"},
+)
+SPEC = BuildSpec(
+    build_id=UUID("0194d3a0-0000-7000-8000-0000deadbeef"),
+    app="shop",
+    number=7,
+    sha="1a2b3c4d5e6f" + "0" * 28,
+    branch="main",
+    actor="ana",
+    config=AppConfig(
+        (
+            ConfigValue("TOKEN", "very secret", group="global"),
+            ConfigValue("a^b", "odd name", group="global"),
+            ConfigValue("OTHER", "not for builds", group="jvm"),
+        )
+    ),
+    options={},
+    limits=BuildLimits(timedelta(minutes=30), 4 * 1024**3),
+)
+PIPELINES = {
+    "pipeline": {
+        "web.yaml": {"kind": "pipeline", "ptype": "web", "build": {"docker": "web.Dockerfile"}, "deploy": {}},
+        "worker.yaml": {
+            "kind": "pipeline",
+            "ptype": "worker",
+            "build": {"arg": {"A": "b c"}},
+            "run": {"command": ["migrate"], "image": "web"},
+            "deploy": {},
+        },
+        "cron.yaml": {"kind": "pipeline", "ptype": "cron", "deploy": {"image": "busybox:1"}},
+    }
+}
+PLAN = Plan("container", "container", {}, PIPELINES, "FROM scratch\n")
+
+
+def pod_of(job: dict[str, Any]) -> dict[str, Any]:
+    pod: dict[str, Any] = job["spec"]["template"]["spec"]
+    return pod
+
+
+def test_a_build_of_dockerfiles_is_as_somebody_has_looked_at_it() -> None:
+    check_golden(GOLDEN / "container.yaml", render(SPEC, PLAN, CONFIG))
+
+
+def test_weakness_01_nothing_is_privileged_and_no_account_is_mounted() -> None:
+    pod = pod_of(render(SPEC, PLAN, CONFIG)[1])
+    assert pod["automountServiceAccountToken"] is False
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+        assert "SYS_ADMIN" not in container["securityContext"]["capabilities"].get("add", ())
+        assert "privileged" not in container["securityContext"]
+
+
+def test_weakness_06_config_never_becomes_the_environment_of_the_build() -> None:
+    secret, job = render(SPEC, PLAN, CONFIG)
+    assert all("env" not in one and "envFrom" not in one for one in pod_of(job)["containers"])
+    assert "very secret" not in json.dumps(job)
+    volume = next(one for one in pod_of(job)["volumes"] if one["name"] == "config")
+    files = {item["path"]: secret["stringData"][item["key"]] for item in volume["secret"]["items"]}
+    assert files == {"TOKEN": "very secret", "a^b": "odd name"}
+
+
+def test_weakness_14_a_build_has_limits_of_time_disk_cpu_and_memory() -> None:
+    job = render(SPEC, PLAN, CONFIG)[1]
+    pod = pod_of(job)
+    assert pod["activeDeadlineSeconds"] == 1800 < job["spec"]["activeDeadlineSeconds"]
+    for container in pod["containers"]:
+        assert {"cpu", "memory", "ephemeral-storage"} == container["resources"]["limits"].keys()
+
+
+def test_weakness_13_names_of_images_and_jobs_are_those_of_one_build_only() -> None:
+    secret, job = render(SPEC, PLAN, CONFIG)
+    request = json.loads(secret["stringData"]["request"])
+    assert request["image"] == "registry.example.org:5000/shop/shop:git-1a2b3c4d5e6f-7"
+    assert job["metadata"]["name"] == secret["metadata"]["name"] == "build-shop-7-deadbeef"
+
+
+@pytest.mark.parametrize("app", ["a" * 63, "a-" * 31 + "a"])
+def test_names_of_jobs_are_short_enough_for_the_label_of_their_pods(app: str) -> None:
+    name = name_of(BuildSpec(**{**vars(SPEC), "app": app, "number": 10**6}))
+    assert len(name) <= 63
+    assert "--" not in name
+
+
+def test_every_process_type_with_a_dockerfile_gets_an_image() -> None:
+    request = json.loads(render(SPEC, PLAN, CONFIG)[0]["stringData"]["request"])
+    base = "registry.example.org:5000/shop/shop:git-1a2b3c4d5e6f-7"
+    assert request["dockerfiles"] == [
+        {"ptype": "web", "path": "web.Dockerfile", "image": base, "args": {}},
+        {"ptype": "worker", "path": "Dockerfile", "image": f"{base}-worker", "args": {"A": "b c"}},
+    ]
+
+
+def test_the_dockerfile_in_the_root_is_that_of_web() -> None:
+    request = json.loads(
+        render(SPEC, Plan("container", "container", {}, {}, "FROM x"), CONFIG)[0]["stringData"]["request"]
+    )
+    assert [(one["ptype"], one["path"]) for one in request["dockerfiles"]] == [("web", "Dockerfile")]
+
+
+def test_a_token_is_good_for_one_build() -> None:
+    token = render(SPEC, PLAN, CONFIG)[0]["stringData"]["token"]
+    assert is_source_token(KEY, SPEC.build_id, token)
+    assert not is_source_token(KEY, UUID(int=1), token)
+    assert not is_source_token(b"another", SPEC.build_id, token)
+
+
+def test_pipelines_name_what_was_built_by_its_digest() -> None:
+    images = {"web": "r/shop@sha256:1", "worker": "r/shop@sha256:2"}
+    documents: Any = pinned(PIPELINES, images)["pipeline"]
+    assert documents["web.yaml"]["deploy"] == {"image": images["web"]}
+    assert documents["worker.yaml"]["run"] == {"command": ["migrate"], "image": images["web"]}
+    assert documents["worker.yaml"]["deploy"] == {"image": images["worker"]}
+    assert documents["cron.yaml"] == PIPELINES["pipeline"]["cron.yaml"]
+    assert pinned({}, images) == {}
