@@ -46,7 +46,7 @@ SPEC = BuildSpec(
     options={},
     limits=BuildLimits(timedelta(minutes=30), 4 * 1024**3),
 )
-PIPELINES = {
+PIPELINES: dict[str, Any] = {
     "pipeline": {
         "web.yaml": {"kind": "pipeline", "ptype": "web", "build": {"docker": "web.Dockerfile"}, "deploy": {}},
         "worker.yaml": {
