@@ -162,8 +162,9 @@ async def _deployed(
                     break
 
     async def is_done(core: Core[KubernetesEngine]) -> bool:
-        states = Counter([(await core.release(version, name)).state for name in apps])
-        assert set(states) <= {"created", "succeed"}, states
+        releases = [await core.release(version, name) for name in apps]
+        states = Counter(release.state for release in releases)
+        assert set(states) <= {"created", "succeed"}, [one.failure for one in releases if one.failed]
         return states["succeed"] == len(apps)
 
     assert await processes.killed(apps, roll) >= len(apps) // 2

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from controller.domain.errors import InvalidFieldsError
 from controller.domain.spec import AppSpec, ProcessSpec
@@ -314,3 +315,18 @@ async def test_a_rollout_that_can_be_seen_again_gets_its_time_anew(core: Core, c
     [event] = await core.events("release.failed")
     assert isinstance(event, ReleaseFailed)
     assert event.code == "deadline-exceeded"
+
+
+async def test_a_deadline_that_passed_while_no_worker_was_there_counts_from_the_start_of_the_next(core: Core) -> None:
+    """Nobody has told the engine anything meanwhile, nor looked whether it was done."""
+    core = replace(core, clock=SystemClock())
+    await core.app()
+    core.engine.hold("shop", "web")
+    await core.build()
+    async with core.database.transaction() as session:
+        await session.execute(text("UPDATE rollouts SET deadline_at = now() - interval '5 minutes'"))
+    async with at_work(core):
+        await eventually(lambda: core.engine.applies.get("shop"))
+        core.engine.let_go("shop", "web")
+        await eventually(lambda: _is(core, 2, "succeed"))
+    assert await core.events("release.failed") == []

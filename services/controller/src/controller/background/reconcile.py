@@ -36,6 +36,8 @@ AWAY_GRACE: Final = timedelta(seconds=30)
 MOST_AWAY: Final = timedelta(hours=1)
 """A rollout that has begun so long ago fails although nobody can see how it fares."""
 MOST_STEPS: Final = 100
+OVERDUE: Final = timedelta(seconds=10)
+"""A deadline that has passed so long ago was watched by nobody."""
 
 log = get_logger(__name__)
 
@@ -71,8 +73,14 @@ class Reconciler:
         self._unseen: set[str] = set()
 
     async def run(self) -> None:
-        """Work until cancelled: on notifications, on what the engine reports, on deadlines, and on all every minute."""
+        """Work until cancelled: on notifications, on what the engine reports, on deadlines, and on all every minute.
+
+        Rollouts whose deadline passed while no worker was there get their time anew.
+        """
         try:
+            async with self._database.session() as session:
+                unwatched = await Desired(self._make_uow(session)).overdue(since=self._clock.now() - OVERDUE)
+            self._unseen.update(unwatched)
             async with asyncio.TaskGroup() as group:
                 for source in (self._listen, self._watch, self._resync):
                     group.create_task(source(), name=f"reconcile{source.__name__}")

@@ -13,7 +13,7 @@ from controller.domain.apps import App
 from controller.domain.releases import ACTIVE_STATES, ProcessTarget, Rollout, RolloutState
 from controller.domain.spec import Failure
 from controller.repositories.rows import previous_column, to_rollout, to_target
-from controller.schema.apps import ProcessRow, RolloutRow
+from controller.schema.apps import AppRow, ProcessRow, RolloutRow
 from controller.schema.base import table_of
 from shared.db import DbSession
 
@@ -71,6 +71,10 @@ class RolloutRepository:
         rows = await self._session.execute(_LAST, {"app": app.uuid, "most": most})
         return tuple(to_rollout(row, app=app.name) for row in rows)
 
+    async def overdue(self, *, since: datetime) -> tuple[str, ...]:
+        """Names of the apps with one under way whose deadline had passed by then."""
+        return tuple(await self._session.scalars(_OVERDUE, {"since": since}))
+
     async def add(self, app: App, rollout: Rollout) -> None:
         """A new one; none may be under way."""
         row = {
@@ -103,7 +107,7 @@ class RolloutRepository:
         await self._session.execute(_FINISH, row)
 
 
-_PROCESS_TABLE, _ROLLOUTS = table_of(ProcessRow), table_of(RolloutRow)
+_APPS, _PROCESS_TABLE, _ROLLOUTS = table_of(AppRow), table_of(ProcessRow), table_of(RolloutRow)
 _PROCESSES = (
     select(_PROCESS_TABLE).where(_PROCESS_TABLE.c.app_uuid == bindparam("app")).order_by(_PROCESS_TABLE.c.ptype)
 )
@@ -117,7 +121,15 @@ _WRITE = _INSERT.on_conflict_do_update(
     set_={name: _INSERT.excluded[name] for name in ("replicas", "release", "restart_token", "updated")},
 )
 _OF_APP = _ROLLOUTS.c.app_uuid == bindparam("app")
-_ACTIVE = select(_ROLLOUTS).where(_OF_APP, _ROLLOUTS.c.state.in_([state.value for state in ACTIVE_STATES]))
+_IS_ACTIVE = _ROLLOUTS.c.state.in_([state.value for state in ACTIVE_STATES])
+_ACTIVE = select(_ROLLOUTS).where(_OF_APP, _IS_ACTIVE)
+_OVERDUE = (
+    select(_APPS.c.name)
+    .join(_ROLLOUTS, _ROLLOUTS.c.app_uuid == _APPS.c.uuid)
+    .where(
+        _ROLLOUTS.c.state.in_([state.value for state in ACTIVE_STATES]), _ROLLOUTS.c.deadline_at < bindparam("since")
+    )
+)
 _LAST = select(_ROLLOUTS).where(_OF_APP).order_by(_ROLLOUTS.c.created.desc()).limit(bindparam("most"))
 _FINISH = (
     update(_ROLLOUTS)
