@@ -8,7 +8,7 @@ ARGS ?=
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-cluster test-unit rabbitmq bench bench-api bench-engine bench-standalone lock clean
+.PHONY: help setup setup-dev run run-check check lint types contracts openapi openapi-check test test-cluster test-unit rabbitmq s3-server bench bench-api bench-engine bench-push bench-standalone lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ openapi-check: setup-dev
 rabbitmq: # The tests use a real broker: Debian's server where it may be installed, else the compose file's.
 	@tests/support/ensure-rabbitmq
 
+s3-server: setup-dev # Some tests use a real S3 server, compiled once from its published Go module.
+	@PYTHONPATH=tests $(BIN)/python -m support.s3_server
+
 test: setup-dev rabbitmq ## The whole test suite
 	@$(BIN)/pytest $(ARGS)
 
@@ -70,13 +73,16 @@ test-cluster: setup-dev ## The tests that need a Kubernetes: KUBECONFIG says whi
 test-unit: setup-dev ## The tests that need no server
 	@$(BIN)/pytest tests/unit $(ARGS)
 
-bench: bench-standalone bench-api ## All benchmarks
+bench: bench-standalone bench-api bench-push ## All benchmarks
 
 bench-api: setup-dev ## Requests per second, latency, queries and memory of the controller's API (ARGS=--quick for a look)
 	@PYTHONPATH=tests $(BIN)/python -m bench.api $(ARGS)
 
 bench-engine: setup-dev ## Rollouts, drift, destruction and resync of apps on the cluster of KUBECONFIG (ARGS=--quick for a look)
 	@PYTHONPATH=tests $(BIN)/python -m bench.engine $(ARGS)
+
+bench-push: setup-dev ## git push beside OpenSSH's sshd: throughput, login, small pushes, memory (ARGS=--quick for a look)
+	@PYTHONPATH=tests $(BIN)/python -m bench.push $(ARGS)
 
 bench-standalone: setup ## Start, stop, push, edge, idle and rolling restart figures of the platform on this machine
 	@$(BIN)/workflow check --figures $(ARGS)

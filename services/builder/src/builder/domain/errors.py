@@ -47,6 +47,18 @@ class PushInProgressError(ConflictError):
         )
 
 
+class TooManyCommandsError(UnavailableError):
+    """One address, key or app has as many git commands under way as it may have."""
+
+    code = "too-many-commands"
+    title = "Too many git commands at once"
+
+    def __init__(self, whose: str, limit: int) -> None:
+        super().__init__(
+            f"Too many git commands run {whose} at once ({limit}); try again when one of them has ended", limit=limit
+        )
+
+
 class ControllerUnavailableError(UnavailableError):
     """The controller did not answer, or answered nonsense: nobody's rights can be checked now."""
 
@@ -73,3 +85,37 @@ class BuildEndedError(ConflictError):
 
     def __init__(self, build_id: object, state: str) -> None:
         super().__init__(f"build {build_id} has {state} already", state=state)
+
+
+class StorageUnavailableError(UnavailableError):
+    """Object storage does not answer, or refuses what we may do by its settings. The detail has its own words."""
+
+    code = "storage-unavailable"
+    title = "The storage of source archives cannot be used"
+
+    def __init__(self, doing: str, place: str, words: str) -> None:
+        super().__init__(f"{doing} failed: {words} (storage {place})")
+        self.words = words
+
+
+class ArchiveNotFoundError(NotFoundError):
+    """No source archive of that key."""
+
+    code = "archive-not-found"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is no source archive {key}")
+
+
+class ArchiveTooLargeError(InvalidInputError):
+    """The source does not fit into what a source archive may hold."""
+
+    code = "archive-too-large"
+    title = "The source is too large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"the source is larger than {max_bytes / 1024**2:g} MiB when it is packed; "
+            "keep large files out of the repository",
+            max_bytes=max_bytes,
+        )
