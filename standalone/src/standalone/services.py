@@ -152,6 +152,7 @@ def _builder(home: Home, config: Config, postgres: EmbeddedPostgres) -> Service:
         caches=home.caches,
         run_dir=home.run,
         process_mark=config.home_id,
+        drain_seconds=0,  # what stops here stops with all that it runs
     )
     return Service("builder", settings, lambda bus: create_app(settings, bus=bus))
 

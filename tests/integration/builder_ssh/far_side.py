@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import FastAPI, Form, Response
+from fastapi import FastAPI, Form, Request, Response
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from pydantic import BaseModel
@@ -27,9 +27,14 @@ class ConfigQuestion(BaseModel):
 
 @dataclass
 class FarSide:
-    """Who owns which key and who may push where; `is_away` makes every controller endpoint fail."""
+    """Who owns which key (in SHA256 form or MD5) and who may push where.
+
+    `is_away` makes every controller endpoint fail; with a `builder_key` it takes that header and no token.
+    """
 
     keys: dict[str, str] = field(default_factory=dict)
+    builder_key: str | None = None
+    api_version: str = "2.3"
     grants: set[tuple[str, str]] = field(default_factory=set)
     values: list[dict[str, Any]] = field(default_factory=list)
     is_away: bool = False
@@ -46,6 +51,18 @@ class FarSide:
         app = FastAPI()
         app.state.service = "far-side"
         app.state.server_options = {}
+
+        @app.middleware("http")
+        async def controller(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+            if not request.url.path.startswith("/v2/"):
+                return await call_next(request)
+            if self.builder_key is not None:
+                is_known = request.headers.get("X-Drycc-Builder-Auth") == self.builder_key
+            else:
+                is_known = request.headers.get("Authorization", "").startswith("Bearer ")
+            response = await call_next(request) if is_known else Response(status_code=401)
+            response.headers["DRYCC_API_VERSION"] = self.api_version
+            return response
 
         @app.get("/v2/hooks/key/{fingerprint:path}")
         async def key(fingerprint: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import uuid4
 
-from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildSpec
+from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildSpec, Plan
 from builder.services.records import BuildRecords
 from integration.builder_ssh.world import World
 from support import eventually
@@ -24,7 +24,9 @@ async def test_the_first_end_of_a_build_counts(world: World) -> None:
         options={},
         limits=BuildLimits(timedelta(minutes=1), 1),
     )
-    await records.requested(spec)
+    plan = Plan("container", "container", {"web": "run \0"}, {"pipeline": {}}, "FROM scratch")
+    await records.requested(spec, plan)
+    assert await records.request(await records.get(spec.build_id)) == (spec, plan)
     await records.cancelled(spec.build_id, "the user said so")
     await records.failed(spec.build_id, BuildFailedError("internal", "too late"))
     await records.cancelled(spec.build_id, "again")

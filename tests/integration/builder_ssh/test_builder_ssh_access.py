@@ -6,6 +6,7 @@ import asyncio
 import socket
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -31,14 +32,14 @@ async def test_an_unknown_key_is_denied(world: World, ana: Path) -> None:
     assert "Permission denied (publickey)" in outcome.output
 
 
-async def test_each_key_is_looked_up_once(world: World, ana: Path) -> None:
+async def test_trap_07_each_key_is_looked_up_once(world: World, ana: Path) -> None:
     await asyncio.gather(*(world.ssh(ana, "ping") for _ in range(4)))
 
     assert len(world.far_side.questions) == 1
     assert world.far_side.questions[0].startswith("SHA256:")
 
 
-async def test_a_foreign_app_looks_like_a_missing_one(world: World, ana: Path, source: Path) -> None:
+async def test_weakness_02_a_foreign_app_looks_like_a_missing_one(world: World, ana: Path, source: Path) -> None:
     world.add_user("bo", "bos-app")
 
     foreign = await world.push(ana, source, "bos-app")
@@ -70,24 +71,13 @@ async def test_other_commands_are_refused_with_a_sentence(world: World, ana: Pat
     assert "!     " in outcome.output
 
 
-async def test_a_shell_is_refused_with_a_greeting(world: World, ana: Path) -> None:
+async def test_trap_09_a_shell_is_refused_with_a_greeting(world: World, ana: Path) -> None:
     plain = await world.ssh(ana)
     terminal = await world.ssh(ana, options=["RequestTTY=force"])
 
     assert plain.status == 1
     assert "Hello ana: only git push and git fetch work here" in plain.output
     assert "PTY allocation request failed" in terminal.output
-
-
-async def test_forwarding_and_subsystems_are_refused_and_the_server_lives_on(world: World, ana: Path) -> None:
-    port = world.context.ssh.port
-    async with asyncssh.connect("127.0.0.1", port, client_keys=[str(ana)], known_hosts=None, username="git") as client:
-        with pytest.raises(asyncssh.ChannelOpenError):
-            await client.open_connection("127.0.0.1", port)
-        with pytest.raises(asyncssh.ChannelOpenError):
-            await client.start_sftp_client()
-
-    assert (await world.ssh(ana, "ping")).status == 0
 
 
 async def test_without_the_controller_nobody_is_sent_looking_at_their_keys(
@@ -112,18 +102,20 @@ async def test_the_controller_may_go_away_after_the_login(world: World, ana: Pat
     assert "remote error: Workflow cannot check your access right now" in outcome.output
 
 
-async def test_too_many_keys_are_cut_off(short_path: Path, make_database: MakeDatabase) -> None:
+async def test_trap_07_too_many_keys_are_cut_off(short_path: Path, make_database: MakeDatabase) -> None:
     async with open_world(short_path, await make_database("builder"), ssh_max_keys=3) as world:
         keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(4)]
         with pytest.raises(asyncssh.DisconnectError, match="More than 3 keys"):
             await asyncssh.connect(
                 "127.0.0.1", world.context.ssh.port, client_keys=keys, known_hosts=None, username="git", agent_path=None
             )
-        assert len(world.far_side.questions) == 3
+        assert len([asked for asked in world.far_side.questions if asked.startswith("SHA256:")]) == 3
 
 
-async def test_connections_without_a_login_are_limited(short_path: Path, make_database: MakeDatabase) -> None:
-    limits = {"ssh_max_unauthenticated_per_address": 2, "ssh_login_timeout": timedelta(seconds=30)}
+async def test_weakness_04_connections_without_a_login_are_limited(
+    short_path: Path, make_database: MakeDatabase
+) -> None:
+    limits: dict[str, Any] = {"ssh_max_unauthenticated_per_address": 2, "ssh_login_timeout": timedelta(seconds=30)}
     async with open_world(short_path, await make_database("builder"), **limits) as world:
         ana = world.add_user("ana", "shop")
         port = world.context.ssh.port
@@ -140,8 +132,8 @@ async def test_connections_without_a_login_are_limited(short_path: Path, make_da
         await eventually(gets_in)
 
 
-async def test_a_silent_connection_is_closed(short_path: Path, make_database: MakeDatabase) -> None:
-    quick = {"ssh_login_timeout": timedelta(milliseconds=200)}
+async def test_weakness_04_a_silent_connection_is_closed(short_path: Path, make_database: MakeDatabase) -> None:
+    quick: dict[str, Any] = {"ssh_login_timeout": timedelta(milliseconds=200)}
     async with open_world(short_path, await make_database("builder"), **quick) as world:
         reader, writer = await asyncio.open_connection("127.0.0.1", world.context.ssh.port)
         async with asyncio.timeout(10):
@@ -151,7 +143,7 @@ async def test_a_silent_connection_is_closed(short_path: Path, make_database: Ma
             pass
 
 
-async def test_host_keys_outlive_the_server(short_path: Path, make_database: MakeDatabase) -> None:
+async def test_weakness_03_host_keys_outlive_the_server(short_path: Path, make_database: MakeDatabase) -> None:
     url = await make_database("builder")
     seen = []
     for _ in range(2):

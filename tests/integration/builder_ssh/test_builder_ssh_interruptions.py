@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import psutil
 
 from builder.domain.builds import BuildState
+from builder.runner.port import Plan
 from integration.builder_ssh.world import World, commit, kill_group, open_world
 from support import eventually
 from support.fixtures import MakeDatabase
@@ -43,7 +47,7 @@ async def test_two_apps_are_built_at_the_same_time(world: World, source: Path) -
     assert [outcome.status for outcome in await asyncio.gather(*pushes)] == [0, 0]
 
 
-async def test_a_client_killed_during_the_upload_changes_nothing(world: World, ana: Path, source: Path) -> None:
+async def test_trap_04_a_client_killed_during_the_upload_changes_nothing(world: World, ana: Path, source: Path) -> None:
     await commit(source, {"big.bin": os.urandom(40 * MIB)})
     client = await world.start_push(ana, source, "shop")
     await eventually(lambda: _quarantines(world))
@@ -70,8 +74,10 @@ async def test_a_client_killed_during_the_build_does_not_stop_it(world: World, a
     assert _processes(world) == []
 
 
-async def test_a_frozen_client_is_found_out_and_frees_the_lock(short_path: Path, make_database: MakeDatabase) -> None:
-    quick = {"ssh_keepalive_interval": timedelta(milliseconds=200), "ssh_keepalive_count": 1}
+async def test_trap_05_a_frozen_client_is_found_out_and_frees_the_lock(
+    short_path: Path, make_database: MakeDatabase
+) -> None:
+    quick: dict[str, Any] = {"ssh_keepalive_interval": timedelta(milliseconds=200), "ssh_keepalive_count": 1}
     async with open_world(short_path, await make_database("builder"), **quick) as world:
         ana, source = world.add_user("ana", "shop"), world.path / "source"
         await commit(source, {"Procfile": "web: x\n", "big.bin": os.urandom(40 * MIB)})
@@ -87,7 +93,7 @@ async def test_a_frozen_client_is_found_out_and_frees_the_lock(short_path: Path,
 
 
 async def test_an_upload_without_data_is_closed(short_path: Path, make_database: MakeDatabase) -> None:
-    quick = {"upload_idle_timeout": timedelta(milliseconds=300)}
+    quick: dict[str, Any] = {"upload_idle_timeout": timedelta(milliseconds=300)}
     async with open_world(short_path, await make_database("builder"), **quick) as world:
         ana = world.add_user("ana", "shop")
         command = [*world.ssh_command(ana), "-p", str(world.context.ssh.port), "git@127.0.0.1"]
@@ -104,7 +110,7 @@ async def test_an_upload_without_data_is_closed(short_path: Path, make_database:
         assert world.context.ssh.sessions.locks.holder("shop") is None
 
 
-async def test_a_push_that_is_too_large_is_stopped(short_path: Path, make_database: MakeDatabase) -> None:
+async def test_weakness_10_a_push_that_is_too_large_is_stopped(short_path: Path, make_database: MakeDatabase) -> None:
     async with open_world(short_path, await make_database("builder"), max_push_bytes=MIB) as world:
         ana, source = world.add_user("ana", "shop"), world.path / "source"
         await commit(source, {"Procfile": "web: x\n", "big.bin": os.urandom(3 * MIB)})
@@ -156,11 +162,11 @@ async def test_builds_of_a_crashed_builder_are_given_up_at_start(short_path: Pat
         ana, source = world.add_user("ana", "shop"), world.path / "source"
         await commit(source, {"Procfile": "web: x\n"})
         await world.push(ana, source, "shop")
-        (spec,) = world.runner.specs
+        spec = replace(world.runner.specs[0], build_id=uuid4(), number=2)
+        await world.context.records.requested(spec, Plan("buildpack", "procfile", {"web": "x"}, {}, ""))
         await world.context.records.started(spec.build_id)  # as if it had crashed right after
         # As on a full disk: a log that takes no last word must not keep the builder from starting.
         log = world.settings.build_logs / "shop" / f"{spec.build_id}.log"
-        log.unlink()
         log.mkdir()
     async with open_world(short_path, url) as world:
         build = await world.context.records.get(spec.build_id)
@@ -169,7 +175,7 @@ async def test_builds_of_a_crashed_builder_are_given_up_at_start(short_path: Pat
 
 
 async def test_silence_of_the_controller_is_reported(short_path: Path, make_database: MakeDatabase) -> None:
-    quick = {"verdict_timeout": timedelta(milliseconds=300)}
+    quick: dict[str, Any] = {"verdict_timeout": timedelta(milliseconds=300)}
     async with open_world(short_path, await make_database("builder"), **quick) as world:
         ana, source = world.add_user("ana", "shop"), world.path / "source"
         await commit(source, {"Procfile": "web: x\n"})

@@ -23,6 +23,7 @@ async def test_a_push_is_built_released_and_reported(world: World, ana: Path, so
     outcome = await world.push(ana, source, "shop", options=["-o", "stack=container"])
 
     assert outcome.status == 0, outcome.output
+    assert "\x1b" not in outcome.output  # weakness 22: git's clients show control sequences as text
     said = [line.removeprefix("remote: ").rstrip() for line in outcome.output.splitlines() if "remote: " in line]
     sha = (await run("git", "-C", str(source), "rev-parse", "HEAD")).output.strip()
     assert said == [
@@ -70,7 +71,7 @@ async def test_the_runner_reads_and_extracts_the_pushed_commit(world: World, ana
     assert seen["bytes"] > 2 * MIB
 
 
-async def test_repositories_are_kept_between_pushes(world: World, ana: Path, source: Path) -> None:
+async def test_weakness_11_repositories_are_kept_between_pushes(world: World, ana: Path, source: Path) -> None:
     await world.push(ana, source, "shop")
     again = await world.push(ana, source, "shop")
     clone = await run("git", "clone", "-q", world.remote("shop"), str(world.path / "clone"),
@@ -221,7 +222,7 @@ async def test_a_shallow_clone_can_be_pushed(world: World, ana: Path, source: Pa
     assert (await world.push(ana, shallow, "shop")).status == 0
 
 
-async def test_fifty_megabytes_arrive_whole(world: World, ana: Path, source: Path) -> None:
+async def test_trap_01_fifty_megabytes_arrive_whole(world: World, ana: Path, source: Path) -> None:
     content = os.urandom(50 * MIB)
     await commit(source, {"big.bin": content})
     target = world.path / "extracted"

@@ -8,7 +8,7 @@ from pathlib import Path
 from integration.builder_ssh.world import World, commit, git_environment, run
 
 
-async def test_a_feature_branch_is_stored_and_not_deployed(world: World, ana: Path, source: Path) -> None:
+async def test_weakness_12_a_feature_branch_is_stored_and_not_deployed(world: World, ana: Path, source: Path) -> None:
     outcome = await world.push(ana, source, "shop", "main:feature")
 
     assert outcome.status == 0
@@ -17,7 +17,7 @@ async def test_a_feature_branch_is_stored_and_not_deployed(world: World, ana: Pa
     assert world.events == []
 
 
-async def test_a_tag_is_stored_and_not_deployed(world: World, ana: Path, source: Path) -> None:
+async def test_weakness_12_a_tag_is_stored_and_not_deployed(world: World, ana: Path, source: Path) -> None:
     environment = git_environment(world.path)
     await run("git", "-C", str(source), "tag", "-a", "v1", "-m", "one", environment=environment)
 
@@ -31,7 +31,9 @@ async def test_a_tag_is_stored_and_not_deployed(world: World, ana: Path, source:
     assert "build.succeeded" in world.event_types()
 
 
-async def test_of_several_refs_only_the_deploy_branch_is_built(world: World, ana: Path, source: Path) -> None:
+async def test_weakness_12_of_several_refs_only_the_deploy_branch_is_built(
+    world: World, ana: Path, source: Path
+) -> None:
     outcome = await world.push(ana, source, "shop", "main", "main:feature", "main:master")
 
     assert outcome.status == 0

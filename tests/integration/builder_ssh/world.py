@@ -175,13 +175,18 @@ async def commit(source: Path, files: dict[str, str | bytes], *, branch: str = "
 
 @asynccontextmanager
 async def open_world(
-    path: Path, database_url: str, *, is_scripted: object = True, **overrides: object
+    path: Path,
+    database_url: str,
+    *,
+    is_scripted: object = True,
+    runner: object = None,
+    **overrides: object,
 ) -> AsyncIterator[World]:
     """A builder on free ports with everything below `path`; without a script it builds for real."""
     far_side = FarSide()
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(far_side.app(), load_settings(FarSettings, bind_port=0)))
-        runner = ScriptedRunner(path / "scratch")
+        runner = runner if isinstance(runner, ScriptedRunner) else ScriptedRunner(path / "scratch")
         bus = InProcessBus()
         settings = load_settings(
             Settings,
@@ -201,6 +206,7 @@ async def open_world(
                 "run_dir": path / "run",
                 "process_mark": str(path),
                 "verdict_timeout": timedelta(seconds=30),
+                "drain_seconds": 0.0,
                 **overrides,
             },
         )

@@ -7,6 +7,8 @@ import os
 from collections import deque
 from pathlib import Path
 
+import pytest
+
 from builder.git.pipe import HIGH_WATER_BYTES, InputPipe
 from builder.git.process import GitProcess
 from support import eventually
@@ -60,7 +62,7 @@ class Collector:
         self.output += data
 
 
-async def test_a_slow_reader_does_not_make_memory_grow() -> None:
+async def test_trap_02_a_slow_reader_does_not_make_memory_grow() -> None:
     channel = Channel(total=64 * 1024 * 1024)
     reader = channel.pipe.reader
     received = 0
@@ -76,7 +78,7 @@ async def test_a_slow_reader_does_not_make_memory_grow() -> None:
     assert channel.most_queued <= 2 * WINDOW + HIGH_WATER_BYTES + PACKET
 
 
-async def test_all_bytes_arrive_in_order_with_the_end_after_them() -> None:
+async def test_trap_01_all_bytes_arrive_in_order_with_the_end_after_them() -> None:
     pipe = InputPipe(pause=lambda: None, resume=lambda: None)
     pieces = [os.urandom(70_000) for _ in range(60)]
     for piece in pieces:
@@ -98,6 +100,53 @@ async def test_writing_to_a_process_that_has_gone_is_quiet() -> None:
     pipe.finish()
     pipe.close()
 
+    assert pipe.buffered_bytes == 0
+
+
+@pytest.mark.parametrize("time", range(5))
+async def test_trap_01_an_end_that_comes_with_the_last_bytes_cuts_nothing_off(time: int) -> None:
+    rest: deque[bytes] = deque(bytes([(number + time) % 251]) * PACKET for number in range(128))
+    expected = b"".join(rest)
+
+    def send_rest() -> None:
+        # As asyncssh empties its queue: all of it at once, and the end of the file in the same call.
+        while rest:
+            pipe.feed(rest.popleft())
+        pipe.finish()
+
+    pipe = InputPipe(pause=lambda: None, resume=send_rest)
+    while pipe.buffered_bytes <= HIGH_WATER_BYTES:
+        pipe.feed(rest.popleft())
+    collector = Collector()
+    process = await GitProcess.spawn(["cat"], environment={"PATH": os.environ["PATH"]}, stdin=pipe, sink=collector)
+
+    async with asyncio.timeout(20):
+        assert await process.ended == 0
+    assert collector.output == expected
+
+
+async def test_trap_08_a_surprise_in_a_callback_does_not_leave_the_descriptor_watched() -> None:
+    loop = asyncio.get_running_loop()
+    surprises: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _loop, context: surprises.append(context))
+
+    def resume() -> None:
+        raise RuntimeError("a surprise")
+
+    try:
+        pipe = InputPipe(pause=lambda: None, resume=resume)
+        reader = os.dup(pipe.reader)
+        while pipe.buffered_bytes <= HIGH_WATER_BYTES:
+            pipe.feed(bytes(PACKET))
+        while await asyncio.to_thread(os.read, reader, PACKET):  # ends: both ends of ours are closed
+            pass
+        for _ in range(20):
+            await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(None)
+        os.close(reader)
+
+    assert len(surprises) == 1
     assert pipe.buffered_bytes == 0
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 # The values that git's clients send: `version=2`, later perhaps with more `key=value` parts (gitprotocol-v2).
 _PROTOCOL = re.compile(r"[a-z]+=[A-Za-z0-9.-]+(:[a-z]+=[A-Za-z0-9.-]+){0,7}")
+# What old versions of git and of importers wrote into histories that nobody can change any more (git-fsck(1)).
+_OLD_FAULTS = ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class GitEnvironment:
             # Without it git runs the hook, builds and then refuses the push of a shallow clone.
             "receive.shallowUpdate": "true",
             "receive.advertisePushOptions": "true",
+            "receive.fsckObjects": "true",
+            **{f"receive.fsck.{fault}": "ignore" for fault in _OLD_FAULTS},
             "receive.maxInputSize": str(self.max_push_bytes),
             "receive.autogc": "false",
             "gc.auto": "0",

@@ -108,6 +108,14 @@ class InputPipe:
             self._buffer.popleft()
 
     def _on_writable(self) -> None:
+        try:
+            self._go_on()
+        except BaseException:
+            # A descriptor that stays watched would call us again at once, for ever.
+            self.close()
+            raise
+
+    def _go_on(self) -> None:
         self._flush()
         if self._paused and not self._buffer:
             self._paused, self._taking_queue = False, True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from builder.domain.errors import ControllerUnavailableError, PushNotAllowedError
 from builder.runner.port import AppConfig, ConfigValue
@@ -17,12 +20,37 @@ from shared.logging import get_logger
 
 log = get_logger(__name__)
 
+# The version of the API that this client speaks, and the header in which controllers tell theirs (builder.md 8).
+API_VERSION: Final = (2, 3)
+API_VERSION_HEADER: Final = "DRYCC_API_VERSION"
+BUILDER_KEY_HEADER: Final = "X-Drycc-Builder-Auth"
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.\d+)*")
+
 
 @dataclass(frozen=True)
 class Account:
     """The owner of a key."""
 
     username: str
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of one public key: `SHA256:<base64>`, and MD5 in colon form (`aa:bb:...`) for controllers that know only that."""
+
+    sha256: str
+    md5: str
+
+
+class BuilderKey(httpx.Auth):
+    """The shared key of controllers that know builders by that alone (builder.md 8)."""
+
+    def __init__(self, key: SecretStr) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers[BUILDER_KEY_HEADER] = self._key.get_secret_value()
+        yield request
 
 
 class _KeyAnswer(BaseModel):
@@ -46,14 +74,30 @@ class ControllerClient:
     def __init__(self, client: httpx.AsyncClient, *, timeout: timedelta) -> None:
         self._client = client
         self._timeout = timeout.total_seconds()
+        self._knows_sha256: bool | None = None
+        self._told_version: str | None = None
 
-    async def account(self, fingerprint: str) -> Account | None:
-        """The account that a key belongs to (`SHA256:...`); None when nobody registered it.
+    async def account(self, fingerprints: Fingerprints) -> Account | None:
+        """The account that a key belongs to; None when nobody registered it.
+
+        A controller that knows only MD5 says "not found" to every SHA256 fingerprint. So until some key has been found
+        the other form is tried as well; the form in which one was found is the one that is asked for from then on.
 
         Raises:
             ControllerUnavailableError: nobody can tell now.
         """
-        response = await self._ask("GET", f"/v2/hooks/key/{quote(fingerprint, safe='')}")
+        if self._knows_sha256 is not False and (account := await self._find(fingerprints.sha256)):
+            self._knows_sha256 = True
+            return account
+        if self._knows_sha256 is not True and (account := await self._find(fingerprints.md5)):
+            if self._knows_sha256 is None:
+                log.info("controller_knows_md5_only")
+                self._knows_sha256 = False
+            return account
+        return None
+
+    async def _find(self, fingerprint: str) -> Account | None:
+        response = await self._ask("GET", f"/v2/hooks/key/{quote(fingerprint, safe=':')}")
         if response.status_code == httpx.codes.NOT_FOUND:
             return None
         _expect_ok(response)
@@ -87,10 +131,22 @@ class ControllerClient:
     async def _ask(self, method: str, path: str, *, json: object = None) -> httpx.Response:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._ask_twice(method, path, json)
+                response = await self._ask_twice(method, path, json)
         except (httpx.HTTPError, TimeoutError, SuiteError) as exc:
             log.warning("controller_unreachable", method=method, error=type(exc).__name__)
             raise ControllerUnavailableError from exc
+        self._look_at_version(response)
+        return response
+
+    def _look_at_version(self, response: httpx.Response) -> None:
+        """Say once of each version that it may not fit, and go on: most of an API stays as it was."""
+        version = response.headers.get(API_VERSION_HEADER)
+        if version is None or version == self._told_version:
+            return
+        self._told_version = version
+        if not speaks_our_version(version):
+            ours = ".".join(map(str, API_VERSION))
+            log.warning("controller_api_differs", ours=ours, controller=version[:20])
 
     async def _ask_twice(self, method: str, path: str, json: object) -> httpx.Response:
         """Ask again over a new connection when the other side had just closed the kept one; both calls only read."""
@@ -98,6 +154,15 @@ class ControllerClient:
             return await self._client.request(method, path, json=json)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             return await self._client.request(method, path, json=json)
+
+
+def speaks_our_version(version: str) -> bool:
+    """Whether a controller of that API version has all that we ask for: our major version, at least our minor one.
+
+    Compared as numbers: 2.10 is newer than 2.9.
+    """
+    match = _VERSION.fullmatch(version)
+    return match is not None and int(match[1]) == API_VERSION[0] and int(match[2]) >= API_VERSION[1]
 
 
 def _expect_ok(response: httpx.Response) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -18,7 +18,8 @@ from builder.git.process import GitProcess, Sink
 from builder.git.repository import Repositories
 from builder.metrics import PUSHES
 from builder.runner.port import AppConfig
-from builder.services.controller import Account, ControllerClient
+from builder.services.controller import ControllerClient
+from builder.services.limits import Caller, CommandLimits
 from builder.services.locks import PushLocks
 from builder.services.pushes import Push
 from shared.errors import SuiteError
@@ -53,25 +54,36 @@ class GitSessions:
     environment: GitEnvironment
     packer: Packer
     upload_idle_timeout: timedelta
+    limits: CommandLimits = field(default_factory=CommandLimits)
 
-    async def serve(self, command: GitCommand, account: Account, client: Client, *, protocol: str | None) -> int:
-        """Run the command to its end; returns its exit status. Refusals are told in git's own protocol."""
+    async def serve(self, command: GitCommand, caller: Caller, client: Client, *, protocol: str | None) -> int:
+        """Run the command to its end; returns its exit status. Refusals are told in git's own protocol.
+
+        Neither the app's lock nor a place among its commands is taken before the caller's right to the app is known.
+        """
         try:
-            config = await self.controller.config(command.app, account.username)
-            if not command.is_push:
-                return await self._run(command, client, protocol=protocol)
-            with self.locks.hold(command.app, account.username), PUSHES.track_inprogress():
-                return await self._receive(command, account, config, client, protocol)
+            with self.limits.hold(caller):
+                config = await self.controller.config(command.app, caller.username)
+                with self.limits.hold_app(command.app):
+                    return await self._carry_out(command, caller, config, client, protocol)
         except SuiteError as error:
-            log.info("git_command_refused", code=error.code, app=command.app, actor=account.username)
+            log.info("git_command_refused", code=error.code, app=command.app, actor=caller.username)
             client.take(error_packet(error.detail), is_error=False)
             return 1
 
+    async def _carry_out(
+        self, command: GitCommand, caller: Caller, config: AppConfig, client: Client, protocol: str | None
+    ) -> int:
+        if not command.is_push:
+            return await self._run(command, client, protocol=protocol)
+        with self.locks.hold(command.app, caller.username), PUSHES.track_inprogress():
+            return await self._receive(command, caller, config, client, protocol)
+
     async def _receive(
-        self, command: GitCommand, account: Account, config: AppConfig, client: Client, protocol: str | None
+        self, command: GitCommand, caller: Caller, config: AppConfig, client: Client, protocol: str | None
     ) -> int:
         app = command.app
-        push = Push(app, account.username, config, self.repositories.path(app))
+        push = Push(app, caller.username, config, self.repositories.path(app))
         with self.hooks.expect(push) as token:
             try:
                 status = await self._run(command, client, protocol=protocol, token=token, push=push)

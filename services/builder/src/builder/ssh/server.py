@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncssh
 
 from builder.services.accounts import AccountCache
-from builder.services.controller import Account
+from builder.services.limits import Caller
 from builder.services.sessions import GitSessions
 from builder.settings import Settings
+from builder.ssh.channel import PACKET_BYTES, WINDOW_BYTES
 from builder.ssh.connection import Connection
 from builder.ssh.hostkeys import load_host_keys
-from builder.ssh.limits import LoginLimits
+from builder.ssh.limits import Door
 from builder.ssh.session import GitSession
 from builder.tasks import OneShots
 from shared.errors import UnavailableError
@@ -24,10 +26,8 @@ log = get_logger(__name__)
 # instructions, and is only chosen when ChaCha20 is not offered. The plain counter modes are for old clients.
 AES = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes192-ctr", "aes128-ctr"]
 CHACHA = "chacha20-poly1305@openssh.com"
-# Larger windows cost OpenSSH's client a multiple of its time and gain nothing.
-WINDOW_BYTES = 2 * 1024 * 1024
-PACKET_BYTES = 32 * 1024
 CLOSE_SECONDS = 5.0
+LEAVE_SECONDS = 2.0
 
 
 class SshServer:
@@ -37,10 +37,8 @@ class SshServer:
         self._settings = settings
         self.sessions = sessions
         self._accounts = accounts
-        self._limits = LoginLimits(
-            total=settings.ssh_max_unauthenticated, per_address=settings.ssh_max_unauthenticated_per_address
-        )
-        self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._door = Door(settings, now=time.monotonic)
+        self._connections: set[Connection] = set()
         self._tasks = OneShots()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
@@ -94,16 +92,29 @@ class SshServer:
         if self._acceptor is not None:
             self._acceptor.close()
 
+    async def drain(self) -> None:
+        """Wait for the commands under way, at most the time that settings give; new ones are told to come back.
+
+        The port stays open meanwhile: who is refused there without a word looks for the fault elsewhere.
+        """
+        self._door.is_restarting = True
+        await self._tasks.drain(seconds=self._settings.drain_seconds)
+
     async def close(self) -> None:
         """Let running sessions say their last words, end them, and close all connections."""
         self.stop_accepting()
         await self._tasks.drain(seconds=CLOSE_SECONDS)
         await self._tasks.close()
+        # A client that has just read its exit status leaves by itself; told to leave before that, it reports a failure.
+        leaving = [asyncio.create_task(client.wait_closed()) for client in self._connections if client.has_served]
+        if leaving:
+            await asyncio.wait(leaving, timeout=LEAVE_SECONDS)
         connections = list(self._connections)
         for connection in connections:
             connection.close()
         for connection in connections:
             await connection.wait_closed()
+        await asyncio.gather(*leaving)
         if self._acceptor is not None:
             await self._acceptor.wait_closed()
             self._acceptor = None
@@ -111,11 +122,13 @@ class SshServer:
     def _new_connection(self) -> Connection:
         return Connection(
             accounts=self._accounts,
-            limits=self._limits,
+            door=self._door,
             max_keys=self._settings.ssh_max_keys,
             new_session=self._new_session,
             connections=self._connections,
         )
 
-    def _new_session(self, account: Account) -> GitSession:
-        return GitSession(account, sessions=self.sessions, tasks=self._tasks)
+    def _new_session(self, caller: Caller) -> GitSession:
+        return GitSession(
+            caller, sessions=self.sessions, tasks=self._tasks, is_restarting=lambda: self._door.is_restarting
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import asyncssh
 
@@ -12,8 +12,9 @@ from builder.domain.commands import USAGE, Ping, parse_command
 from builder.domain.text import refusal
 from builder.git.pipe import InputPipe
 from builder.git.process import GitProcess
-from builder.services.controller import Account
-from builder.services.sessions import GitSessions
+from builder.services.limits import Caller
+from builder.services.sessions import GitSessions, error_packet
+from builder.ssh.limits import RESTARTING
 from builder.tasks import OneShots
 from shared.errors import SuiteError
 from shared.logging import clear_context, get_logger
@@ -29,10 +30,13 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
     here; a shell is accepted only to say that there is none.
     """
 
-    def __init__(self, account: Account, *, sessions: GitSessions, tasks: OneShots) -> None:
-        self._account = account
+    def __init__(
+        self, caller: Caller, *, sessions: GitSessions, tasks: OneShots, is_restarting: Callable[[], bool]
+    ) -> None:
+        self._caller = caller
         self._sessions = sessions
         self._tasks = tasks
+        self._is_restarting = is_restarting
         self._command: str | None = None
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._process: GitProcess | None = None
@@ -68,6 +72,7 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
         try:
             self._tasks.spawn(self._run(), name="ssh-session")
         except RuntimeError:  # the server is closing
+            self.take(refusal(f"{RESTARTING}.").encode(), is_error=True)
             self._exit(1)
 
     def data_received(self, data: bytes, _datatype: int | None) -> None:
@@ -122,7 +127,7 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
         except SuiteError as error:
             self.take(refusal(error.detail).encode(), is_error=True)
         except asyncio.CancelledError:
-            self.take(refusal("The builder is being stopped; push again in a moment.").encode(), is_error=True)
+            self.take(refusal(f"{RESTARTING}.").encode(), is_error=True)
             raise
         except Exception:
             log.exception("ssh_session_broke")
@@ -132,14 +137,19 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
 
     async def _carry_out(self) -> int:
         if self._command is None:
-            self.take(refusal(f"Hello {self._account.username}: {USAGE}.").encode(), is_error=True)
+            self.take(refusal(f"Hello {self._caller.username}: {USAGE}.").encode(), is_error=True)
             return 1
         command = parse_command(self._command)
+        if self._is_restarting():
+            is_git = not isinstance(command, Ping)
+            told = error_packet(RESTARTING) if is_git else refusal(f"{RESTARTING}.").encode()
+            self.take(told, is_error=not is_git)
+            return 1
         if isinstance(command, Ping):
             self.take(b"pong\n", is_error=False)
             return 0
         protocol = self._open_channel().get_environment().get("GIT_PROTOCOL")
-        return await self._sessions.serve(command, self._account, self, protocol=protocol)
+        return await self._sessions.serve(command, self._caller, self, protocol=protocol)
 
     def _exit(self, status: int) -> None:
         if self._input is not None:

@@ -1,0 +1,178 @@
+"""Builds whose runner lets them outlive the builder: each comes to its end once, in the hands of the next process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, LastingRunner, Log, Plan, Tree
+from builder.services import builds as builds_module
+from integration.builder_ssh.far_side import ScriptedRunner
+from integration.builder_ssh.world import Outcome, World, commit, open_world
+from support import eventually
+from support.fixtures import MakeDatabase
+
+APP = {"Procfile": "web: run\n", "requirements.txt": ""}
+
+
+@dataclass
+class Elsewhere:
+    """Where builds go on whatever becomes of a builder: what they have said so far, and whether they have ended."""
+
+    lines: list[str] = field(default_factory=list)
+    is_over: bool = False
+    fails: bool = False
+    ended: list[UUID] = field(default_factory=list)
+    specs: list[BuildSpec] = field(default_factory=list)
+
+
+class LastingScriptedRunner(ScriptedRunner):
+    """Follows what goes on elsewhere."""
+
+    elsewhere: Elsewhere
+
+    async def build(self, source: Path | Tree, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
+        del source
+        return await self.resume(spec, plan, log)
+
+    async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
+        self.elsewhere.specs.append(spec)
+        told = int(log.position or 0)
+        while True:
+            for line in self.elsewhere.lines[told:]:
+                told += 1
+                await log.write(f"{line}\n", position=str(told))
+            if self.elsewhere.is_over:
+                break
+            await asyncio.sleep(0.01)
+        if self.elsewhere.fails:
+            raise BuildFailedError("build-failed", "it broke")
+        return BuildResult("registry/shop/shop@sha256:1", plan.stack, dict(plan.procfile), {}, "")
+
+    async def end(self, app: str, build_id: UUID) -> None:
+        assert app == "shop"
+        self.elsewhere.ended.append(build_id)
+
+
+@dataclass
+class Platform:
+    """Starts one builder after the other on the same volume and database."""
+
+    path: Path
+    database_url: str
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+
+    @asynccontextmanager
+    async def builder(self) -> AsyncIterator[World]:
+        runner = LastingScriptedRunner(self.path / "scratch")
+        runner.elsewhere = self.elsewhere
+        async with open_world(self.path, self.database_url, runner=runner) as world:
+            yield world
+
+    async def stopped_in_mid_build(self) -> Outcome:
+        """Push, and stop the builder when the build has said something; what the pusher was told."""
+        async with self.builder() as world:
+            key = world.add_user("ana", "shop")
+            await commit(self.path / "app", dict(APP))
+            pushing = asyncio.create_task(world.push(key, self.path / "app", "shop"))
+            self.elsewhere.lines.append("first")
+            await eventually(lambda: "build.started" in world.event_types())
+            await eventually(lambda: self._says("first"))
+        assert "build.failed" not in world.event_types()
+        return await pushing
+
+    def _says(self, word: str) -> bool:
+        return any(word in path.read_text() for path in (self.path / "build-logs").glob("shop/*.log"))
+
+
+@pytest_asyncio.fixture
+async def platform(short_path: Path, make_database: MakeDatabase) -> Platform:
+    return Platform(short_path, await make_database("builder"))
+
+
+async def log_of(world: World, build_id: object) -> str:
+    async with world.http() as client:
+        return (await client.get(f"/builds/{build_id}/log", params={"follow": True})).text
+
+
+def test_the_runner_of_these_tests_is_one_whose_builds_last() -> None:
+    assert issubclass(LastingScriptedRunner, LastingRunner)
+    assert not issubclass(ScriptedRunner, LastingRunner)
+
+
+async def test_a_build_goes_on_with_the_next_builder_and_is_deployed_once(platform: Platform) -> None:
+    told = await platform.stopped_in_mid_build()
+    assert told.status != 0
+    assert "The build goes on" in told.output
+    platform.elsewhere.lines.append("second")
+    async with platform.builder() as world:
+        world.far_side.grants.add(("ana", "shop"))
+        world.far_side.values = [{"name": "TOKEN", "value": "secret", "group": "global"}]
+        (build,) = await world.context.records.page(app="shop", before=None, limit=9)
+        assert build.state == "running"
+        platform.elsewhere.lines.append("third")
+        platform.elsewhere.is_over = True
+        await eventually(lambda: "build.succeeded" in world.event_types())
+        text = await log_of(world, build.id)
+        assert [text.count(f"{word}\n") for word in ("first", "second", "third")] == [1, 1, 1]
+        assert "the build goes on" in text
+        assert "shop:v2 deployed" in text
+        assert world.event_types().count("build.succeeded") == 1
+        assert "build.started" not in world.event_types()
+    assert platform.elsewhere.ended == [build.id]
+    assert platform.elsewhere.specs[-1].config.group("global") == {"TOKEN": "secret"}
+    async with platform.builder() as world:
+        assert platform.elsewhere.ended == [build.id]
+        assert world.event_types() == []
+
+
+async def test_a_build_that_fails_later_is_told_by_the_next_builder(platform: Platform) -> None:
+    await platform.stopped_in_mid_build()
+    platform.elsewhere.fails = platform.elsewhere.is_over = True
+    async with platform.builder() as world:
+        world.far_side.grants.add(("ana", "shop"))
+        await eventually(lambda: "build.failed" in world.event_types())
+        (build,) = await world.context.records.page(app="shop", before=None, limit=9)
+        assert (build.state, build.message) == ("failed", "it broke")
+        await eventually(lambda: platform.elsewhere.ended == [build.id])
+
+
+async def test_a_build_that_goes_on_can_be_cancelled(platform: Platform) -> None:
+    await platform.stopped_in_mid_build()
+    async with platform.builder() as world:
+        world.far_side.grants.add(("ana", "shop"))
+        (build,) = await world.context.records.page(app="shop", before=None, limit=9)
+        async with world.http() as client:
+            cancelled = (await client.post(f"/builds/{build.id}/cancel")).json()
+        assert cancelled["state"] == "cancelled"
+        assert platform.elsewhere.ended == [build.id]
+
+
+async def test_who_may_not_push_any_more_deploys_nothing(platform: Platform) -> None:
+    await platform.stopped_in_mid_build()
+    platform.elsewhere.is_over = True
+    async with platform.builder() as world:
+        await eventually(lambda: "build.cancelled" in world.event_types())
+        (build,) = await world.context.records.page(app="shop", before=None, limit=9)
+        assert "ana may not push to it" in build.message
+        assert platform.elsewhere.ended == [build.id]
+
+
+async def test_a_build_waits_for_a_controller_that_is_away(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builds_module, "CONFIG_PAUSE_SECONDS", 0.05)
+    await platform.stopped_in_mid_build()
+    platform.elsewhere.is_over = True
+    async with platform.builder() as world:
+        world.far_side.is_away = True
+        world.far_side.grants.add(("ana", "shop"))
+        await asyncio.sleep(0.3)
+        assert world.event_types() == []
+        world.far_side.is_away = False
+        await eventually(lambda: "build.succeeded" in world.event_types())
