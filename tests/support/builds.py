@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import tarfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 Files = Mapping[str, str | bytes | Path]
@@ -56,6 +59,21 @@ class MemoryTree:
     async def extract(self, destination: Path, *, max_bytes: int) -> int:
         """Not for trees in memory: builds are tested with real repositories."""
         raise NotImplementedError(f"cannot extract to {destination} within {max_bytes} bytes")
+
+    @asynccontextmanager
+    async def archive(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See `builder.runner.port.Tree`."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            for name, content in self._files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield packed.getvalue()
+
+        yield chunks()
 
 
 def sample(name: str) -> dict[str, bytes]:

@@ -24,6 +24,8 @@ CONFIG = KubernetesRunnerConfig(
     registry="registry.example.org:5000",
     source_url="http://builder.workflow.svc:8092/",
     imagebuilder_image="registry.example.org/imagebuilder:1",
+    builder_image="registry.example.org/builder:1",
+    run_image="registry.example.org/run:1",
     source_token_key=KEY,
     registry_auth='{"auths": {"registry.example.org:5000": {"auth": "cHVzaA=="}}}',
     insecure_registries=("registry.example.org:5000",),
@@ -59,6 +61,7 @@ PIPELINES: dict[str, Any] = {
         "cron.yaml": {"kind": "pipeline", "ptype": "cron", "deploy": {"image": "busybox:1"}},
     }
 }
+BUILDPACKS = Plan("buildpack", "python", {"web": "gunicorn app:app"}, {}, "")
 PLAN = Plan("container", "container", {}, PIPELINES, "FROM scratch\n")
 
 
@@ -69,6 +72,36 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_build_of_dockerfiles_is_as_somebody_has_looked_at_it() -> None:
     check_golden(GOLDEN / "container.yaml", render(SPEC, PLAN, CONFIG))
+
+
+def test_a_build_by_buildpacks_is_as_somebody_has_looked_at_it() -> None:
+    check_golden(GOLDEN / "buildpack.yaml", render(SPEC, BUILDPACKS, CONFIG))
+
+
+def test_code_of_the_app_and_its_buildpacks_sees_no_credentials() -> None:
+    pod = pod_of(render(SPEC, BUILDPACKS, CONFIG)[1])
+    mounted = {one["name"]: {mount["name"] for mount in one["volumeMounts"]} for one in pod["initContainers"]}
+    for name in ("detect", "build"):
+        assert mounted[name] == {"workspace", "layers", "platform"}
+    for name in ("analyze", "restore", "export"):
+        assert "config" not in mounted[name]
+        assert "platform" not in mounted[name]
+    assert {name for name, mounts in mounted.items() if "token" in mounts} == {"source"}
+    assert pod["securityContext"]["runAsNonRoot"] is True
+
+
+def test_an_app_without_config_shows_no_other_part_of_the_secret() -> None:
+    bare = BuildSpec(**{**vars(SPEC), "config": AppConfig()})
+    (volume,) = [one for one in pod_of(render(bare, PLAN, CONFIG)[1])["volumes"] if one["name"] == "config"]
+    assert volume == {"name": "config", "emptyDir": {}}
+
+
+@pytest.mark.parametrize(("value", "skips"), [("1", True), ("true", True), ("false", False), ("", False)])
+def test_weakness_21_the_cache_can_be_disabled(value: str, skips: bool) -> None:
+    config = AppConfig((ConfigValue("DRYCC_DISABLE_CACHE", value, group="global"),))
+    pod = pod_of(render(BuildSpec(**{**vars(SPEC), "config": config}), BUILDPACKS, CONFIG)[1])
+    analyze = next(one for one in pod["initContainers"] if one["name"] == "analyze")
+    assert ({"name": "CNB_SKIP_LAYERS", "value": "true"} in analyze["env"]) is skips
 
 
 def test_weakness_01_nothing_is_privileged_and_no_account_is_mounted() -> None:
@@ -83,7 +116,7 @@ def test_weakness_01_nothing_is_privileged_and_no_account_is_mounted() -> None:
 
 def test_weakness_06_config_never_becomes_the_environment_of_the_build() -> None:
     secret, job = render(SPEC, PLAN, CONFIG)
-    assert all("env" not in one and "envFrom" not in one for one in pod_of(job)["containers"])
+    assert all(one["env"] == [] and "envFrom" not in one for one in pod_of(job)["containers"])
     assert "very secret" not in json.dumps(job)
     volume = next(one for one in pod_of(job)["volumes"] if one["name"] == "config")
     files = {item["path"]: secret["stringData"][item["key"]] for item in volume["secret"]["items"]}

@@ -14,13 +14,13 @@ from builder.git.environment import GitEnvironment
 from builder.git.hooks import HookServer
 from builder.git.packing import Packer
 from builder.git.repository import Repositories
-from builder.runner.local.config import LocalRunnerConfig
-from builder.runner.local.runner import LocalRunner
 from builder.runner.port import BuildLimits, Runner
+from builder.runners import Running, SourceDoor, running_runner
 from builder.schema.tables import outbox
 from builder.services.accounts import AccountCache
-from builder.services.builds import Builds
-from builder.services.controller import ControllerClient
+from builder.services.builds import Builds, ConfigOf
+from builder.services.controller import BuilderKey, ControllerClient
+from builder.services.limits import CommandLimits
 from builder.services.locks import PushLocks
 from builder.services.logs import BuildLogs
 from builder.services.pushes import Push, Pushes
@@ -51,13 +51,15 @@ class Context:
     builds: Builds
     logs: BuildLogs
     ssh: SshServer
+    source_door: SourceDoor | None
 
 
 @asynccontextmanager
 async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | None) -> AsyncIterator[Context]:
     """Everything started: records recovered, consumers subscribed, relay running, hook socket and SSH listening.
 
-    Taken apart in the reverse order: no new connections, builds stopped and recorded, sessions ended, pools closed.
+    Taken apart in the reverse order: commands under way get their time, builds are stopped and recorded, sessions
+    ended, pools closed.
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -68,7 +70,8 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
             create_client(base_url=settings.passport_url, socket=settings.passport_socket)
         )
         accounts, controller = await _controller(settings, passport, stack)
-        parts = _Parts(settings, database, clock, runner or _local_runner(settings))
+        running = Running(runner) if runner else await stack.enter_async_context(running_runner(settings))
+        parts = _Parts(settings, database, clock, running.runner, controller.config)
         await parts.recover()
         await Consumers(records=parts.records, verdicts=parts.verdicts, removal=parts.removal).subscribe(bus)
         owner = await stack.enter_async_context(TaskOwner())
@@ -80,7 +83,7 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
         await ssh.start()
         stack.push_async_callback(ssh.close)
         stack.push_async_callback(parts.builds.close)
-        stack.callback(ssh.stop_accepting)
+        stack.push_async_callback(ssh.drain)
         yield Context(
             database=database,
             bus=bus,
@@ -89,13 +92,16 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
             builds=parts.builds,
             logs=parts.logs,
             ssh=ssh,
+            source_door=running.door,
         )
 
 
 class _Parts:
     """The objects of our own, wired."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock, runner: Runner) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, clock: Clock, runner: Runner, config_of: ConfigOf
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self.records = BuildRecords(database, clock)
@@ -115,6 +121,7 @@ class _Parts:
             records=self.records,
             logs=self.logs,
             verdicts=self.verdicts,
+            config_of=config_of,
             at_once=settings.builds_at_once,
             kept=settings.builds_kept,
             verdict_timeout=settings.verdict_timeout,
@@ -147,6 +154,7 @@ class _Parts:
             environment=self.environment,
             packer=self.packer,
             upload_idle_timeout=self._settings.upload_idle_timeout,
+            limits=CommandLimits.of(self._settings),
         )
 
 
@@ -175,16 +183,12 @@ async def _controller(
         audience="controller",
         scopes=["controller:hook"],
     )
+    key = settings.controller_key
+    auth = tokens if key is None else BuilderKey(key)
     client = await stack.enter_async_context(
-        create_client(base_url=settings.controller_url, socket=settings.controller_socket, auth=tokens)
+        create_client(base_url=settings.controller_url, socket=settings.controller_socket, auth=auth)
     )
     controller = ControllerClient(client, timeout=settings.controller_timeout)
     accounts = AccountCache(controller.account)
     stack.push_async_callback(accounts.close)
     return accounts, controller
-
-
-def _local_runner(settings: Settings) -> Runner:
-    return LocalRunner(
-        LocalRunnerConfig(workspaces=settings.workspaces, caches=settings.caches, process_mark=settings.process_mark)
-    )

@@ -9,7 +9,9 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from builder.settings_kubernetes import KubernetesSettings
+from builder.storage.settings import StorageSettings
+from shared.settings import legacy
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -18,7 +20,7 @@ MAX_SOCKET_PATH = 107
 HOOK_SOCKET = "git-hook.sock"
 
 
-class Settings(ServiceSettings):
+class Settings(KubernetesSettings, StorageSettings):
     """Sizes are bytes, times are durations (`30m` style ISO 8601 or seconds), paths are absolute."""
 
     model_config = SettingsConfigDict(env_prefix="BUILDER_")
@@ -32,6 +34,11 @@ class Settings(ServiceSettings):
     issuer: str = Field(description="Issuer (iss) of the access tokens that are accepted, as passport states it.")
     client_id: str = Field("builder", description="OAuth client of this service.")
     client_secret: SecretStr = Field(description="Secret of that client.")
+    controller_key: SecretStr | None = Field(
+        None,
+        description="Key for a controller that knows builders by X-Drycc-Builder-Auth; without it a token is sent.",
+        json_schema_extra=legacy("DRYCC_BUILDER_KEY"),
+    )
     controller_timeout: timedelta = Field(timedelta(seconds=10), description="Deadline of one call to the controller.")
 
     ssh_host: str = Field("0.0.0.0", description="Address that the SSH server listens on.")  # noqa: S104 - a public server
@@ -42,8 +49,31 @@ class Settings(ServiceSettings):
     ssh_keepalive_count: int = Field(3, ge=1, description="Unanswered questions after which a client is gone.")
     ssh_max_unauthenticated: int = Field(100, ge=1, description="Connections that are not logged in yet, in total.")
     ssh_max_unauthenticated_per_address: int = Field(20, ge=1, description="The same for each client address.")
+    ssh_max_connections: int = Field(1000, ge=1, description="SSH connections at once, in total.")
+    ssh_max_connections_per_address: int = Field(
+        200, ge=0, description="The same for each client address (IPv6: each /64); 0 is no limit."
+    )
+    ssh_max_connections_per_key: int = Field(50, ge=0, description="The same for each public key; 0 is no limit.")
+    ssh_max_commands_per_address: int = Field(
+        64, ge=0, description="Pushes and fetches at once from one client address; 0 is no limit."
+    )
+    ssh_max_commands_per_key: int = Field(32, ge=0, description="The same for each public key; 0 is no limit.")
+    ssh_max_commands_per_app: int = Field(32, ge=0, description="The same for each app; 0 is no limit.")
+    ssh_failed_logins: int = Field(
+        20,
+        ge=0,
+        description="Failed logins after which an address is turned away; 0 never: where a balancer hides addresses.",
+    )
+    ssh_failed_logins_window: timedelta = Field(timedelta(minutes=1), description="They count when they are as new.")
+    ssh_failed_logins_ban: timedelta = Field(timedelta(minutes=1), description="For how long it is turned away.")
     ssh_max_keys: int = Field(20, ge=1, description="Different public keys that one connection may offer.")
     ssh_prefer_aes: bool = Field(True, description="Offer AES only; false adds ChaCha20 for processors without AES.")
+
+    drain_seconds: float = Field(
+        20.0,
+        ge=0,
+        description="When stopped, wait this long for git commands under way; the termination grace period is longer.",
+    )
 
     repos: Path = Field(description="Bare repositories, <app>.git each.")
     build_logs: Path = Field(description="Stored build logs, <app>/<build id>.log.")
@@ -52,7 +82,9 @@ class Settings(ServiceSettings):
     run_dir: Path = Field(description="Private directory for the hook's socket and scripts.")
     process_mark: str | None = Field(None, description="Value of WORKFLOW_HOME_ID in every process started.")
 
-    runner: Literal["local"] = Field("local", description="What builds: processes of this machine.")
+    runner: Literal["local", "kubernetes"] = Field(
+        "local", description="What builds: processes of this machine, or Jobs of a cluster."
+    )
     build_timeout: timedelta = Field(timedelta(minutes=30), description="Stop a build after this long.")
     build_disk_bytes: int = Field(4 * GIB, ge=MIB, description="What a build may write to disk.")
     build_log_bytes: int = Field(32 * MIB, ge=1024, description="A stored log is cut off after this many bytes.")

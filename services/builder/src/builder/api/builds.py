@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from builder.api.deps import CanRead, CanWrite, InContext
+from builder.api.deps import CanRead, CanWrite, InContext, OwnSource
 from builder.api.schemas import BuildList, BuildOut
 
 router = APIRouter(prefix="/builds")
@@ -49,6 +49,13 @@ async def get_log(
     build = await context.records.get(build_id)
     log = context.logs.read(build.app, build.id, offset=offset, follow=follow)
     return StreamingResponse(log, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/{build_id}/source")
+async def get_source(build_id: UUID, context: InContext, sources: OwnSource) -> StreamingResponse:
+    """What a build is made from, as a tar.gz: for the build itself, with its own token, until it has ended."""
+    source = await sources.open((await context.records.get(build_id)).app, build_id)
+    return StreamingResponse(aiter(source), media_type="application/gzip", headers={"Content-Length": str(source.size)})
 
 
 @router.post("/{build_id}/cancel")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security.utils import get_authorization_scheme_param
 
 from builder.context import Context
+from builder.runner.kubernetes.sources import Sources
+from builder.runner.kubernetes.tokens import is_source_token
 from shared.auth import Claims
-from shared.errors import ForbiddenError, UnauthenticatedError
+from shared.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 
 READ = "builder:read"
 WRITE = "builder:write"
@@ -26,13 +29,7 @@ def require(scope: str) -> Callable[[Request], Awaitable[Claims]]:
     """A dependency that lets through bearer tokens for this service with `scope` and gives their claims."""
 
     async def check(request: Request) -> Claims:
-        scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
-        if scheme.lower() != "bearer" or not token:
-            raise UnauthenticatedError(
-                "send an access token for the builder as `Authorization: Bearer ...`",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        claims = await get_context(request).tokens.verify(token)
+        claims = await get_context(request).tokens.verify(_bearer(request))
         if scope not in claims.scopes:
             raise ForbiddenError(f"the access token lacks the scope {scope}")
         return claims
@@ -40,6 +37,27 @@ def require(scope: str) -> Callable[[Request], Awaitable[Claims]]:
     return check
 
 
+def sources_of_build(build_id: UUID, request: Request) -> Sources:
+    """A dependency that lets through the token that this build was given, and gives where its source is."""
+    door = get_context(request).source_door
+    if door is None:
+        raise NotFoundError("builds of this builder take their source elsewhere")
+    if not is_source_token(door.token_key, build_id, _bearer(request)):
+        raise ForbiddenError("this is not the token of that build")
+    return door.sources
+
+
+def _bearer(request: Request) -> str:
+    scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+    if scheme.lower() != "bearer" or not token:
+        raise UnauthenticatedError(
+            "send an access token for the builder as `Authorization: Bearer ...`",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    return token
+
+
 InContext = Annotated[Context, Depends(get_context)]
 CanRead = Annotated[Claims, Depends(require(READ))]
 CanWrite = Annotated[Claims, Depends(require(WRITE))]
+OwnSource = Annotated[Sources, Depends(sources_of_build)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from builder.git.archive import unpack_archive
+from builder.git.archive import packed_archive, unpack_archive
 from builder.git.objects import ObjectReader, TreeEntry, parse_tree
 from builder.runner.port import BuildFailedError
 
@@ -56,6 +56,10 @@ class CommitTree:
     async def extract(self, destination: Path, *, max_bytes: int) -> int:
         """See `Tree.extract`."""
         return await unpack_archive(self._commit, destination, environment=self._environment, max_bytes=max_bytes)
+
+    def archive(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See `Tree.archive`."""
+        return packed_archive(self._commit, environment=self._environment)
 
     async def _list(self, directory: str) -> Sequence[TreeEntry]:
         if directory not in self._entries:

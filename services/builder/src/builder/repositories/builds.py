@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -63,16 +64,27 @@ class BuildRepository:
         query = select(BuildRow.id).where(BuildRow.app == app, BuildRow.deployed_at.is_not(None))
         return list(await self._session.scalars(query.order_by(BuildRow.deployed_at.desc()).limit(limit)))
 
-    async def add(self, build: Build, *events: Event) -> None:
-        """Store a new build."""
-        self._session.add(BuildRow(**asdict(build)))
+    async def add(self, build: Build, *events: Event, request: dict[str, Any]) -> None:
+        """Store a new build, and what it was asked for."""
+        self._session.add(BuildRow(**asdict(build), request=request))
         await self._session.flush()
         await self._outbox.add(*events)
 
+    async def request(self, build_id: UUID) -> dict[str, Any] | None:
+        """What the build was asked for; None for one of a time when that was not kept."""
+        query = select(BuildRow.request).where(BuildRow.id == build_id)
+        return (await self._session.execute(query)).scalar_one_or_none()
+
     async def start(self, build_id: UUID, *, at: datetime, events: Sequence[Event]) -> None:
-        """The build runs from now on."""
-        await self._set(build_id, state=BuildState.RUNNING, started_at=at)
-        await self._outbox.add(*events)
+        """The build runs from now on; nothing changes for one that does already, in the hands of an earlier process."""
+        started = await self._session.execute(
+            update(BuildRow)
+            .where(BuildRow.id == build_id, BuildRow.state == BuildState.REQUESTED)
+            .values(state=BuildState.RUNNING, started_at=at)
+            .returning(BuildRow.id)
+        )
+        if started.scalar_one_or_none() is not None:
+            await self._outbox.add(*events)
 
     async def end(
         self,

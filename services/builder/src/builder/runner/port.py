@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 BuildFailureCode = Literal[
@@ -20,6 +21,7 @@ BuildFailureCode = Literal[
     "disk-full",
     "container-tool-missing",
     "not-started",
+    "storage-unavailable",
     "cancelled",
     "interrupted",
     "internal",
@@ -145,6 +147,13 @@ class Tree(Protocol):
             BuildFailedError: disk-limit, disk-full, or build-failed for a tree that would reach outside.
         """
 
+    def archive(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """All files as a tar.gz, as it is made; it is complete when the iterator has come to its end.
+
+        Raises:
+            BuildFailedError: internal, at any time.
+        """
+
 
 class Runner(Protocol):
     """Builds apps; one instance serves all builds at the same time."""
@@ -165,3 +174,18 @@ class Runner(Protocol):
 
     async def discard(self, app: str, keep: set[UUID] | None) -> None:
         """Remove what is not needed any more: all of a deleted app (None), or all but `keep` and the newest builds."""
+
+
+@runtime_checkable
+class LastingRunner(Runner, Protocol):
+    """A runner whose builds go on when this process ends. Cancelling `build` or `resume` stops neither: `end` does."""
+
+    async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
+        """Bring a build to its end that an earlier process has begun.
+
+        Raises:
+            BuildFailedError: the build ended without a result.
+        """
+
+    async def end(self, app: str, build_id: UUID) -> None:
+        """The build's end is recorded: stop what still runs, and remove all but the result. Again is no error."""

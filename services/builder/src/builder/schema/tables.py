@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.db import NAMING_CONVENTION, UtcDateTime
@@ -26,7 +28,8 @@ class Base(DeclarativeBase):
 
 
 class BuildRow(Base):
-    """One build. `code` and `message` are set when it failed or was cancelled."""
+    """One build. `code` and `message` are set when it failed or was cancelled; `request` is what it was asked for, but
+    for the app's config."""
 
     __tablename__ = "builds"
     __table_args__ = (
@@ -54,3 +57,4 @@ class BuildRow(Base):
     verdict_code: Mapped[str | None] = mapped_column(String(64))
     verdict_message: Mapped[str | None] = mapped_column(Text)
     deployed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    request: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)

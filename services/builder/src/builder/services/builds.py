@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from builder.domain.builds import BuildState
-from builder.domain.errors import BuildEndedError
+from builder.domain.builds import Build, BuildState
+from builder.domain.errors import BuildEndedError, ControllerUnavailableError, PushNotAllowedError
 from builder.domain.text import failure, progress, refusal
 from builder.metrics import BUILD_SECONDS, BUILDS
-from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, Plan, Runner, Tree
+from builder.runner.port import (
+    AppConfig,
+    BuildFailedError,
+    BuildResult,
+    BuildSpec,
+    LastingRunner,
+    Plan,
+    Runner,
+    Tree,
+)
 from builder.services.logs import BuildLogs
 from builder.services.outcome import tell_outcome
 from builder.services.records import BuildRecords
 from builder.services.runs import BuildRun
 from builder.services.verdicts import Verdicts
 from builder.tasks import OneShots
+from shared.errors import SuiteError
 from shared.logging import bind_context, get_logger
 
 log = get_logger(__name__)
@@ -24,10 +36,15 @@ log = get_logger(__name__)
 STOP_SECONDS = 10.0
 INTERRUPTED = "the builder was stopped while it built"
 INTERRUPTED_HINT = "Nothing was deployed; push again."
+CONFIG_PAUSE_SECONDS = 5.0
+
+ConfigOf = Callable[[str, str], Awaitable[AppConfig]]
+"""The config of an app, by its name and that of the user who builds it."""
 
 
 class Builds:
-    """Owns the tasks of all running builds. A build that was started ends in a final state, also at shutdown."""
+    """Owns the tasks of all running builds. A build that was started ends in a final state: with this process at the
+    latest, or where the runner's builds outlive it, in the hands of the next one."""
 
     def __init__(
         self,
@@ -36,11 +53,14 @@ class Builds:
         records: BuildRecords,
         logs: BuildLogs,
         verdicts: Verdicts,
+        config_of: ConfigOf,
         at_once: int,
         kept: int,
         verdict_timeout: timedelta,
     ) -> None:
         self._runner = runner
+        self._lasting = runner if isinstance(runner, LastingRunner) else None
+        self._config_of = config_of
         self._records = records
         self._logs = logs
         self._verdicts = verdicts
@@ -52,11 +72,8 @@ class Builds:
 
     async def start(self, spec: BuildSpec, plan: Plan, tree: Tree) -> BuildRun:
         """Store the request and begin; `tree` must stay readable until the run is done."""
-        await self._records.requested(spec)
-        run = BuildRun(spec, plan, tree, self._logs.create(spec.app, spec.build_id))
-        self._runs[spec.build_id] = run
-        self._tasks.spawn(self._carry_out(run), name=f"build-{spec.build_id}")
-        return run
+        await self._records.requested(spec, plan)
+        return self._begin(spec, plan, tree)
 
     async def cancel(self, build_id: UUID, reason: str) -> None:
         """Stop a running build and wait until it has stopped.
@@ -78,20 +95,35 @@ class Builds:
             await self.cancel(run.spec.build_id, reason)
 
     async def recover(self) -> None:
-        """Give up the builds that an earlier process left behind; nobody waits for them any more."""
+        """Go on with the builds that an earlier process left behind, or give them up where the runner cannot."""
         for build in await self._records.unfinished():
-            error = BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT)
-            text = failure("Build failed", code=error.code, message=error.message, hint=error.hint)
-            await self._records.failed(build.id, error)
-            try:
-                await self._logs.append_line(build.app, build.id, text)
-            except OSError as exc:  # a full disk must not keep the builder from starting
-                log.warning("build_log_not_ended", build_id=str(build.id), error=str(exc))
-            log.info("build_interrupted", app=build.app, build_id=str(build.id))
+            asked = await self._records.request(build) if self._lasting is not None else None
+            if asked is None:
+                await self._give_up(build)
+                continue
+            run = self._begin(*asked, None)
+            run.log.conclude(progress("The builder was started anew; the build goes on."))
+            log.info("build_resumed", app=build.app, build_id=str(build.id))
 
     async def close(self) -> None:
-        """Stop all builds and record that; those that wait for a verdict just stop waiting."""
+        """Stop all builds and record that, unless they outlive us; those that wait for a verdict just stop waiting."""
         await self._tasks.close()
+
+    def _begin(self, spec: BuildSpec, plan: Plan, tree: Tree | None) -> BuildRun:
+        run = BuildRun(spec, plan, tree, self._logs.create(spec.app, spec.build_id))
+        self._runs[spec.build_id] = run
+        self._tasks.spawn(self._carry_out(run), name=f"build-{spec.build_id}")
+        return run
+
+    async def _give_up(self, build: Build) -> None:
+        error = BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT)
+        text = failure("Build failed", code=error.code, message=error.message, hint=error.hint)
+        await self._records.failed(build.id, error)
+        try:
+            await self._logs.append_line(build.app, build.id, text)
+        except OSError as exc:  # a full disk must not keep the builder from starting
+            log.warning("build_log_not_ended", build_id=str(build.id), error=str(exc))
+        log.info("build_interrupted", app=build.app, build_id=str(build.id))
 
     async def _carry_out(self, run: BuildRun) -> None:
         bind_context(app=run.spec.app, build_id=str(run.spec.build_id), actor=run.spec.actor)
@@ -119,10 +151,14 @@ class Builds:
         try:
             result = await self._work(run)
             await self._records.succeeded(run.spec.build_id, result)
+            await self._end(run)
         except BuildFailedError as error:
             await self._fail(run, error)
         except asyncio.CancelledError:
-            await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
+            if self._lasting is None:
+                await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
+            else:
+                run.log.conclude(refusal("The builder is being restarted. The build goes on and will be deployed."))
             raise
         except Exception:
             log.exception("build_broke")
@@ -156,7 +192,30 @@ class Builds:
         async with self._slots:
             await self._records.started(run.spec.build_id)
             with BUILD_SECONDS.time():
-                return await self._runner.build(run.tree, run.spec, run.plan, run.log)
+                if run.tree is not None:
+                    return await self._runner.build(run.tree, run.spec, run.plan, run.log)
+                return await self._resume(run)
+
+    async def _resume(self, run: BuildRun) -> BuildResult:
+        if self._lasting is None:
+            raise BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT)
+        while True:
+            try:
+                config = await self._config_of(run.spec.app, run.spec.actor)
+            except ControllerUnavailableError:
+                await asyncio.sleep(CONFIG_PAUSE_SECONDS)
+            except PushNotAllowedError as exc:
+                raise BuildFailedError("cancelled", exc.detail) from exc
+            else:
+                return await self._lasting.resume(replace(run.spec, config=config), run.plan, run.log)
+
+    async def _end(self, run: BuildRun) -> None:
+        """Whatever the runner has of the build besides its result is not needed any more."""
+        if self._lasting is not None:
+            try:
+                await self._lasting.end(run.spec.app, run.spec.build_id)
+            except SuiteError as exc:  # what stays ends by its own deadline
+                log.warning("build_not_cleared", error=exc.detail)
 
     async def _fail(self, run: BuildRun, error: BuildFailedError) -> None:
         is_cancelled = error.code == "cancelled"
@@ -169,6 +228,7 @@ class Builds:
             await self._records.cancelled(run.spec.build_id, error.message)
         else:
             await self._records.failed(run.spec.build_id, error)
+        await self._end(run)
         log.info("build_ended", state=state, code=error.code)
 
     async def _tidy(self, app: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, TypedDict
 from uuid import UUID
 
 from builder.domain.builds import Build, BuildState, Verdict
 from builder.repositories.builds import BuildRepository
-from builder.runner.port import BuildFailedError, BuildResult, BuildSpec
+from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildResult, BuildSpec, Plan
 from builder.services.verdicts import ReleaseNews
 from shared.clock import Clock
 from shared.db import Database
@@ -65,7 +67,8 @@ class BuildRecords:
         async with self._database.session() as session:
             return await BuildRepository(session).deployed(app, limit=limit)
 
-    async def requested(self, spec: BuildSpec) -> None:
+    async def requested(self, spec: BuildSpec, plan: Plan) -> None:
+        """Store a new build, with all that another process needs to go on with it but the app's config."""
         build = Build(
             id=spec.build_id,
             app=spec.app,
@@ -77,7 +80,13 @@ class BuildRecords:
             requested_at=self._clock.now(),
         )
         async with self._database.transaction() as session:
-            await BuildRepository(session).add(build, BuildRequested(**_identity(build)))
+            await BuildRepository(session).add(build, BuildRequested(**_identity(build)), request=_request(spec, plan))
+
+    async def request(self, build: Build) -> tuple[BuildSpec, Plan] | None:
+        """What an unfinished build was asked for, without the app's config; None when that was not kept."""
+        async with self._database.session() as session:
+            stored = await BuildRepository(session).request(build.id)
+        return None if stored is None else (_spec(build, stored), Plan(**stored["plan"]))
 
     async def started(self, build_id: UUID) -> None:
         async with self._database.transaction() as session:
@@ -152,4 +161,24 @@ class BuildRecords:
 def _identity(build: Build) -> _Identity:
     return _Identity(
         app=build.app, build_id=build.id, number=build.number, actor=build.actor, sha=build.sha, branch=build.branch
+    )
+
+
+def _request(spec: BuildSpec, plan: Plan) -> dict[str, Any]:
+    limits = {"timeout_seconds": spec.limits.timeout.total_seconds(), "disk_bytes": spec.limits.disk_bytes}
+    return {"options": dict(spec.options), "limits": limits, "plan": asdict(plan)}
+
+
+def _spec(build: Build, stored: dict[str, Any]) -> BuildSpec:
+    limits = stored["limits"]
+    return BuildSpec(
+        build_id=build.id,
+        app=build.app,
+        number=build.number,
+        sha=build.sha,
+        branch=build.branch,
+        actor=build.actor,
+        config=AppConfig(),
+        options=stored["options"],
+        limits=BuildLimits(timedelta(seconds=limits["timeout_seconds"]), limits["disk_bytes"]),
     )

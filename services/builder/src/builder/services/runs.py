@@ -13,11 +13,12 @@ from builder.services.logs import BuildLog
 
 @dataclass
 class BuildRun:
-    """`done` is set when nothing more will happen; `status` is then the push's exit status."""
+    """`done` is set when nothing more will happen; `status` is then the push's exit status. Without a `tree` an earlier
+    process has begun it."""
 
     spec: BuildSpec
     plan: Plan
-    tree: Tree
+    tree: Tree | None
     log: BuildLog
     status: int = 1
     done: asyncio.Event = field(default_factory=asyncio.Event)

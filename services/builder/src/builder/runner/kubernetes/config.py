@@ -11,8 +11,9 @@ from typing import Literal
 @dataclass(frozen=True)
 class KubernetesRunnerConfig:
     """`namespace` is that of the build Jobs; `registry` is `host[:port]` as the build and the cluster's machines reach
-    it; `source_url` is this builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth file of a
-    build (JSON, a secret); `source_token_key` signs the tokens with which builds fetch their source.
+    it; `imagebuilder_image` runs our own steps, `builder_image` has the buildpacks, and apps built by these run on
+    `run_image`; `source_url` is this builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth
+    file of a build (JSON, a secret); `source_token_key` signs the tokens with which builds fetch their source.
 
     Quantities (`cpu`, `memory`) are Kubernetes' own; requests are what a build gets for certain, limits the most.
     """
@@ -21,10 +22,10 @@ class KubernetesRunnerConfig:
     registry: str
     source_url: str
     imagebuilder_image: str
+    builder_image: str
+    run_image: str
     source_token_key: bytes = field(repr=False)
     registry_auth: str = field(default='{"auths": {}}', repr=False)
-    builder_image: str | None = None
-    run_image: str | None = None
     insecure_registries: tuple[str, ...] = ()
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     node_selector: Mapping[str, str] = field(default_factory=dict)

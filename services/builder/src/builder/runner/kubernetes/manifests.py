@@ -6,60 +6,31 @@ Pure. The containers of the pod run one after another; each sees only those part
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from builder.domain.dryccfile import dockerfiles
 from builder.domain.images import WEB, tag_of
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import APP, BUILD
+from builder.runner.kubernetes.steps import IN_MEMORY, Part, Step, pod_security, steps_of
 from builder.runner.kubernetes.tokens import source_token
 from builder.runner.port import BuildSpec, Plan
 from shared.kubernetes.kinds import Manifest
 
 STATIC_START: Final = "serve"
 """The process that the buildpack for plain files makes."""
+DISABLE_CACHE: Final = "DRYCC_DISABLE_CACHE"
 
 _LONGEST_APP: Final = 33
 _DEADLINE_MARGIN_SECONDS: Final = 60
 _DIRECTORY: Final = "/build"
-_REQUEST, _TOKEN, _REGISTRY = "request", "token", "registry"
-_CONFIG: Final = "config"
-_FILES: Final[Mapping[str, tuple[str, str]]] = {
-    _REQUEST: ("request", "request.json"),
-    _TOKEN: ("token", "token"),
-    _REGISTRY: ("registry", "config.json"),
+_FILES: Final[Mapping[Part, tuple[str, str]]] = {
+    "request": ("request", "request.json"),
+    "token": ("token", "token"),
+    "registry": ("registry", "config.json"),
 }
 """Of each part but the config: its key in the Secret, and its file."""
-
-# What buildah needs to unpack images as they are (owners, modes, file capabilities) and to enter them.
-_BUILDAH_CAPABILITIES: Final = (
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "MKNOD",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-    "KILL",
-    "NET_BIND_SERVICE",
-)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One container. `parts` of the Secret are mounted below /build; `mounts` are directories of the pod."""
-
-    name: str
-    image: str
-    command: tuple[str, ...]
-    parts: tuple[str, ...]
-    security: Mapping[str, Any]
-    mounts: Mapping[str, str] = field(default_factory=dict)
 
 
 def name_of(spec: BuildSpec) -> str:
@@ -90,7 +61,7 @@ def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> d
         "source_url": f"{config.source_url.rstrip('/')}/builds/{spec.build_id}/source",
         "image": image_of(spec, config),
         "insecure_registries": list(config.insecure_registries),
-        "cache_image": f"{config.registry}/{spec.app}/cache:{plan.stack}",
+        "cache_image": _cache_image(spec, plan, config),
         "dockerfiles": _dockerfiles(spec, plan, config),
         "builder_image": config.builder_image,
         "run_image": config.run_image,
@@ -129,7 +100,8 @@ def _secret(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values:
 def _job(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Mapping[str, str]) -> Manifest:
     metadata = _metadata(spec, config)
     deadline = int(spec.limits.timeout.total_seconds())
-    steps = [_container(step, spec, config) for step in _steps(plan, config)]
+    steps = _steps(spec, plan, config, values)
+    containers = [_container(step, spec, config) for step in steps]
     pod = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": deadline,
@@ -137,10 +109,10 @@ def _job(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Ma
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
         "nodeSelector": dict(config.node_selector),
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "initContainers": steps[:-1],
-        "containers": steps[-1:],
-        "volumes": _volumes(spec, plan, config, values),
+        "securityContext": pod_security(plan),
+        "initContainers": containers[:-1],
+        "containers": containers[-1:],
+        "volumes": _volumes(spec, steps, values),
     }
     return {
         "apiVersion": "batch/v1",
@@ -173,62 +145,71 @@ def _metadata(spec: BuildSpec, config: KubernetesRunnerConfig) -> Manifest:
     }
 
 
-def _steps(_plan: Plan, config: KubernetesRunnerConfig) -> list[Step]:
-    security = {
-        "runAsUser": 0,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"], "add": list(_BUILDAH_CAPABILITIES)},
-    }
-    parts = (_REQUEST, _TOKEN, _CONFIG, _REGISTRY)
-    command = ("python3", "-m", "imagebuilder", "container")
-    return [Step("build", config.imagebuilder_image, command, parts, security, {"scratch": "/var/lib/containers"})]
+def _steps(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Mapping[str, str]) -> list[Step]:
+    return steps_of(
+        plan,
+        config,
+        image=image_of(spec, config),
+        cache=_cache_image(spec, plan, config),
+        skips_cache=values.get(DISABLE_CACHE, "").lower() in ("1", "true", "yes"),
+    )
+
+
+def _cache_image(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> str:
+    return f"{config.registry}/{spec.app}/cache:{plan.stack}"
 
 
 def _container(step: Step, spec: BuildSpec, config: KubernetesRunnerConfig) -> Manifest:
     disk = str(spec.limits.disk_bytes)
+    capabilities = {"drop": ["ALL"]} | ({"add": list(step.capabilities)} if step.capabilities else {})
     return {
         "name": step.name,
         "image": step.image,
         "imagePullPolicy": config.pull_policy,
         "command": list(step.command),
-        "securityContext": dict(step.security),
+        "env": [{"name": name, "value": value} for name, value in step.env.items()],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": capabilities},
         "resources": {
             "requests": {"cpu": config.cpu_request, "memory": config.memory_request},
             "limits": {"cpu": config.cpu_limit, "memory": config.memory_limit, "ephemeral-storage": disk},
         },
-        "terminationMessagePolicy": "File",
         "volumeMounts": [
-            *({"name": part, "mountPath": _path(part), "readOnly": True} | _sub_path(part) for part in step.parts),
-            *({"name": name, "mountPath": path} for name, path in step.mounts.items()),
+            *(_part_mount(part) for part in step.parts),
+            *(
+                {"name": name, "mountPath": path} | ({"readOnly": True} if name in step.reads else {})
+                for name, path in step.directories.items()
+            ),
         ],
     }
 
 
-def _path(part: str) -> str:
-    if part in (_CONFIG, _REGISTRY):
-        return f"{_DIRECTORY}/{part}"
-    return f"{_DIRECTORY}/{_FILES[part][1]}"
+def _part_mount(part: Part) -> Manifest:
+    """The config and the registry's file have directories of their own, the others are files below /build."""
+    mount = {"name": part, "mountPath": f"{_DIRECTORY}/{part}", "readOnly": True}
+    if part in ("config", "registry"):
+        return mount
+    file = _FILES[part][1]
+    return mount | {"mountPath": f"{_DIRECTORY}/{file}", "subPath": file}
 
 
-def _sub_path(part: str) -> dict[str, str]:
-    """Parts that are one file directly below /build are mounted as that file."""
-    return {} if part in (_CONFIG, _REGISTRY) else {"subPath": _FILES[part][1]}
-
-
-def _volumes(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Mapping[str, str]) -> list[Manifest]:
-    name = name_of(spec)
-    steps = _steps(plan, config)
+def _volumes(spec: BuildSpec, steps: Sequence[Step], values: Mapping[str, str]) -> list[Manifest]:
     parts = dict.fromkeys(part for step in steps for part in step.parts)
-    secrets: list[Manifest] = [
-        {"name": part, "secret": {"secretName": name, "items": _items(part, values)}} for part in parts
-    ]
-    directories = dict.fromkeys(directory for step in steps for directory in step.mounts)
-    limit = {"sizeLimit": str(spec.limits.disk_bytes)}
-    return [*secrets, *({"name": directory, "emptyDir": dict(limit)} for directory in directories)]
+    secrets = [_part_volume(part, name_of(spec), values) for part in parts]
+    directories = dict.fromkeys(name for step in steps for name in step.directories)
+    limit = str(spec.limits.disk_bytes)
+    return [*secrets, *({"name": name, "emptyDir": _empty(name, limit)} for name in directories)]
 
 
-def _items(part: str, values: Mapping[str, str]) -> list[dict[str, str]]:
-    if part == _CONFIG:
-        return [{"key": f"config-{index}", "path": value} for index, value in enumerate(values)]
-    key, path = _FILES[part]
-    return [{"key": key, "path": path}]
+def _empty(name: str, limit: str) -> Manifest:
+    return {"medium": "Memory", "sizeLimit": "8Mi"} if name in IN_MEMORY else {"sizeLimit": limit}
+
+
+def _part_volume(part: Part, secret: str, values: Mapping[str, str]) -> Manifest:
+    if part != "config":
+        key, path = _FILES[part]
+        items = [{"key": key, "path": path}]
+    elif values:
+        items = [{"key": f"config-{index}", "path": name} for index, name in enumerate(values)]
+    else:  # a Secret without items would show all of it
+        return {"name": part, "emptyDir": {}}
+    return {"name": part, "secret": {"secretName": secret, "items": items}}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from builder.domain.images import pinned
@@ -13,6 +14,7 @@ from builder.runner.checks import make_plan
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import APP, BUILD, EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
 from builder.runner.kubernetes.manifests import STATIC_START, name_of, render
+from builder.runner.kubernetes.sources import Sources
 from builder.runner.kubernetes.states import (
     containers_of,
     failure_of,
@@ -32,6 +34,7 @@ from shared.kubernetes.errors import (
     ClusterError,
     ClusterInvalidError,
     ClusterNotFoundError,
+    ClusterUnavailableError,
 )
 from shared.kubernetes.kinds import Kind, Manifest
 from shared.kubernetes.transport import Access
@@ -39,22 +42,9 @@ from shared.logging import get_logger
 
 _TELL_AFTER: Final = timedelta(seconds=3)
 """A pod that has not started by then is told of: why, and again whenever that changes."""
+_AWAY_PAUSE_SECONDS: Final = 5.0
 _NOT_STARTED_HINT: Final = "Push again later, or ask the platform's operator for room for builds."
 log = get_logger(__name__)
-
-
-class Sources(Protocol):
-    """Where the source of builds is kept until they have ended."""
-
-    async def put(self, tree: Tree, spec: BuildSpec) -> None:
-        """Keep the source of that build; again is the same.
-
-        Raises:
-            BuildFailedError: it is too large, or cannot be stored.
-        """
-
-    async def remove(self, app: str, build_id: UUID) -> None:
-        """It is not needed any more."""
 
 
 class KubernetesRunner:
@@ -92,7 +82,7 @@ class KubernetesRunner:
     async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         """Bring a build to its end whose source is kept, begun or not; see `Runner.resume`."""
         try:
-            await self._create(spec, plan)
+            await self._insist_on_creating(spec, plan)
             return await self._follow(spec, plan, log)
         except ClusterError as exc:
             raise _failure(exc) from exc
@@ -105,12 +95,35 @@ class KubernetesRunner:
                 await self._client.delete(kind, one["metadata"]["name"], self._config.namespace)
         await self._sources.remove(app, build_id)
 
+    async def discard(self, app: str, keep: set[UUID] | None) -> None:
+        """Remove what storage has of a deleted app; builds that have ended left nothing there. See `Runner.discard`."""
+        if keep is None:
+            await self._sources.remove_app(app)
+
+    async def _insist_on_creating(self, spec: BuildSpec, plan: Plan) -> None:
+        """An API server that is away takes time from no build, within reason."""
+        end = asyncio.get_running_loop().time() + self._config.start_timeout.total_seconds()
+        while True:
+            try:
+                return await self._create(spec, plan)
+            except ClusterUnavailableError as exc:
+                if asyncio.get_running_loop().time() > end:
+                    raise
+                log.warning("build_not_created_yet", build_id=str(spec.build_id), error=exc.detail)
+            await asyncio.sleep(_AWAY_PAUSE_SECONDS)
+
     async def _create(self, spec: BuildSpec, plan: Plan) -> None:
-        """Make Secret and Job, unless they are there."""
+        """Make Secret and Job, unless they are there; the Secret goes with the Job, whatever becomes of us."""
         secret, job = render(spec, plan, self._config)
-        for manifest in (secret, job):
-            with contextlib.suppress(ClusterConflictError):
-                await self._client.create(manifest)
+        name = name_of(spec)
+        with contextlib.suppress(ClusterConflictError):
+            await self._client.create(secret)
+        try:
+            made = await self._client.create(job)
+        except ClusterConflictError:
+            made = await self._client.get(JOB, name, self._config.namespace)
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": made["metadata"]["uid"]}
+        await self._client.patch(SECRET, name, self._config.namespace, merge={"metadata": {"ownerReferences": [owner]}})
 
     async def _follow(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         seen = Seen(self._client, self._config.namespace, str(spec.build_id))
@@ -160,7 +173,10 @@ class KubernetesRunner:
 
     async def _why_no_pod(self, spec: BuildSpec) -> str | None:
         fields = f"involvedObject.name={name_of(spec)},type=Warning"
-        events = (await self._client.list(EVENT, self._config.namespace, fields=fields)).items
+        try:
+            events = (await self._client.list(EVENT, self._config.namespace, fields=fields)).items
+        except ClusterUnavailableError as exc:
+            return exc.detail
         newest = max(events, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""), default=None)
         return str(newest.get("message")) if newest is not None else None
 

@@ -1,0 +1,104 @@
+"""Picks the runner that the settings name."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from builder.runner.kubernetes.config import KubernetesRunnerConfig
+from builder.runner.kubernetes.sources import Sources
+from builder.runner.local.config import LocalRunnerConfig
+from builder.runner.local.runner import LocalRunner
+from builder.runner.port import Runner
+from builder.settings import Settings
+from builder.storage.archives import Archives
+from builder.storage.settings import storage_of
+from shared.settings import SettingsError
+
+
+@dataclass(frozen=True)
+class SourceDoor:
+    """Where builds in a cluster fetch their source, and the key of the tokens with which they do."""
+
+    sources: Sources
+    token_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A runner that has been started; `door` is None for one whose builds need none."""
+
+    runner: Runner
+    door: SourceDoor | None = None
+
+
+@asynccontextmanager
+async def running_runner(settings: Settings) -> AsyncIterator[Running]:
+    """The runner of this installation, during the block.
+
+    Raises:
+        SettingsError: something that it needs is not set.
+        InvalidInputError, ClusterError: the cluster cannot be reached, or not by us.
+    """
+    if settings.runner == "local":
+        yield Running(_local(settings))
+        return
+    # Loaded only where it is used: the library of the cluster is large.
+    from builder.runner.kubernetes.runner import KubernetesRunner  # noqa: PLC0415
+    from shared.kubernetes.transport import InCluster, Kubeconfig  # noqa: PLC0415
+
+    config = _kubernetes(settings)
+    storage = storage_of(settings)
+    if storage is None:
+        raise SettingsError("BUILDER_STORAGE_URL: is required by the kubernetes runner; it keeps the source of builds")
+    sources = Sources(Archives(storage), max_bytes=settings.build_disk_bytes)
+    access = Kubeconfig(settings.kubeconfig, settings.kube_context) if settings.kubeconfig else InCluster()
+    runner = KubernetesRunner(access, config, sources)
+    try:
+        await runner.start()
+        yield Running(runner, SourceDoor(sources, config.source_token_key))
+    finally:
+        await runner.close()
+
+
+def _local(settings: Settings) -> Runner:
+    return LocalRunner(
+        LocalRunnerConfig(workspaces=settings.workspaces, caches=settings.caches, process_mark=settings.process_mark)
+    )
+
+
+def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
+    for name in ("registry", "imagebuilder_image", "builder_image", "run_image", "source_token_key"):
+        if not getattr(settings, name):
+            raise SettingsError(f"BUILDER_{name.upper()}: is required by the kubernetes runner")
+    key = settings.source_token_key.get_secret_value() if settings.source_token_key is not None else ""
+    return KubernetesRunnerConfig(
+        namespace=settings.build_namespace,
+        registry=settings.registry,
+        source_url=settings.source_url,
+        imagebuilder_image=settings.imagebuilder_image,
+        source_token_key=key.encode(),
+        registry_auth=_registry_auth(settings),
+        builder_image=settings.builder_image,
+        run_image=settings.run_image,
+        insecure_registries=tuple(settings.insecure_registries),
+        pull_policy=settings.imagebuilder_pull_policy,
+        node_selector=settings.node_selector,
+        cpu_request=settings.build_cpu_request,
+        cpu_limit=settings.build_cpu_limit,
+        memory_request=settings.build_memory_request,
+        memory_limit=settings.build_memory_limit,
+        start_timeout=settings.build_start_timeout,
+        ttl=settings.build_ttl,
+    )
+
+
+def _registry_auth(settings: Settings) -> str:
+    """The docker auth file with which builds push."""
+    if settings.registry_password is None:
+        return json.dumps({"auths": {}})
+    account = f"{settings.registry_username}:{settings.registry_password.get_secret_value()}"
+    return json.dumps({"auths": {settings.registry: {"auth": b64encode(account.encode()).decode()}}})

@@ -1,0 +1,95 @@
+"""What the operator chooses for builds in a cluster. The names of before are those of builder.md 11."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from shared.settings import ServiceSettings, legacy
+
+_LABEL = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*):(?P<value>[A-Za-z0-9_.-]*)")
+
+
+class KubernetesSettings(ServiceSettings):
+    """The part of the builder's settings that only clusters have."""
+
+    kubeconfig: Path | None = Field(
+        None,
+        description="kubernetes runner: the cluster and who we are there; none: those of the pod that this runs in.",
+    )
+    kube_context: str | None = Field(None, description="kubernetes runner: a context of kubeconfig; none: its current.")
+    build_namespace: str = Field("workflow-builds", description="kubernetes runner: where build Jobs run.")
+    registry: str = Field(
+        "",
+        description="kubernetes runner: host[:port] of the registry, as builds and the cluster's machines reach it.",
+        json_schema_extra=legacy("DRYCC_REGISTRY_HOST"),
+    )
+    registry_username: str = Field(
+        "",
+        description="kubernetes runner: account that pushes images; empty: the registry asks for none.",
+        json_schema_extra=legacy("DRYCC_REGISTRY_USERNAME"),
+    )
+    registry_password: SecretStr | None = Field(
+        None, description="kubernetes runner: its password.", json_schema_extra=legacy("DRYCC_REGISTRY_PASSWORD")
+    )
+    insecure_registries: list[str] = Field(
+        default=[], description="kubernetes runner: registries that speak plain HTTP, host:port each."
+    )
+    imagebuilder_image: str = Field("", description="kubernetes runner: the image that builds images.")
+    imagebuilder_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent",
+        description="kubernetes runner: when machines pull that image.",
+        json_schema_extra=legacy("IMAGEBUILDER_IMAGE_PULL_POLICY"),
+    )
+    builder_image: str = Field(
+        "", description="kubernetes runner: image of the buildpacks, for apps without Dockerfile."
+    )
+    run_image: str = Field("", description="kubernetes runner: image that these run on.")
+    source_url: str = Field(
+        "http://builder:8092", description="kubernetes runner: this service's HTTP interface, as builds reach it."
+    )
+    source_token_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="kubernetes runner: signs the tokens with which builds fetch their source; the same in all "
+        "processes and after a new start.",
+    )
+    pod_node_selector: str = Field(
+        "", description="kubernetes runner: labels of machines that builds run on: pool:testing,disk:magnetic."
+    )
+    build_cpu_request: str = Field("100m", description="kubernetes runner: CPU that a build gets for certain.")
+    build_cpu_limit: str = Field("2", description="kubernetes runner: CPU that a build gets at most.")
+    build_memory_request: str = Field("256Mi", description="kubernetes runner: memory that a build gets for certain.")
+    build_memory_limit: str = Field("2Gi", description="kubernetes runner: memory that a build gets at most.")
+    build_start_timeout: timedelta = Field(
+        timedelta(minutes=15), description="kubernetes runner: a build that has not started by then has failed."
+    )
+    build_ttl: timedelta = Field(
+        timedelta(hours=6), description="kubernetes runner: Jobs of builds stay so long at most when they have ended."
+    )
+
+    @field_validator("pod_node_selector")
+    @classmethod
+    def _is_readable(cls, value: str) -> str:
+        _labels(value)
+        return value
+
+    @property
+    def node_selector(self) -> Mapping[str, str]:
+        """The labels of `pod_node_selector`."""
+        return _labels(self.pod_node_selector)
+
+
+def _labels(text: str) -> dict[str, str]:
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = _LABEL.fullmatch(part)
+        if match is None:
+            raise ValueError(f"{part!r} is not of the form key:value; write e.g. pool:testing,disk:magnetic")
+        found[match["key"]] = match["value"]
+    return found
