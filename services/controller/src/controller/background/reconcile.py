@@ -36,8 +36,6 @@ AWAY_GRACE: Final = timedelta(seconds=30)
 MOST_AWAY: Final = timedelta(hours=1)
 """A rollout that has begun so long ago fails although nobody can see how it fares."""
 MOST_STEPS: Final = 100
-OVERDUE: Final = timedelta(seconds=10)
-"""A deadline that has passed so long ago was watched by nobody."""
 
 log = get_logger(__name__)
 
@@ -71,16 +69,17 @@ class Reconciler:
         self._steps = Steps(engine, policy)
         self._told: dict[str, int] = {}
         self._unseen: set[str] = set()
+        self._taken_over: set[str] = set()
 
     async def run(self) -> None:
         """Work until cancelled: on notifications, on what the engine reports, on deadlines, and on all every minute.
 
-        Rollouts whose deadline passed while no worker was there get their time anew.
+        Rollouts that others have begun get their time anew where it is over when they are first seen: perhaps no worker
+        was there meanwhile.
         """
         try:
             async with self._database.session() as session:
-                unwatched = await Desired(self._make_uow(session)).overdue(since=self._clock.now() - OVERDUE)
-            self._unseen.update(unwatched)
+                self._taken_over.update(await Desired(self._make_uow(session)).under_way())
             async with asyncio.TaskGroup() as group:
                 for source in (self._listen, self._watch, self._resync):
                     group.create_task(source(), name=f"reconcile{source.__name__}")
@@ -129,7 +128,7 @@ class Reconciler:
         now = self._clock.now()
         try:
             await self._engine.apply(spec)
-            return self._resumed(snapshot) or await self._steps.next(snapshot, spec, now=now)
+            return self._resumed(snapshot, now=now) or await self._steps.next(snapshot, spec, now=now)
         except SuiteError as error:
             if isinstance(error, EngineAwayError):
                 self._unseen.add(spec.app)
@@ -141,12 +140,16 @@ class Reconciler:
                 return lambda rollouts, _: rollouts.postpone(rollout, bundle, until=now + AWAY_GRACE)
             return failing(rollout, bundle, refusal(error, self._steps.refused_ptype(rollout, spec, error)))
 
-    def _resumed(self, snapshot: Snapshot) -> Step | None:
+    def _resumed(self, snapshot: Snapshot, *, now: datetime) -> Step | None:
         """What nobody could see does not count: a rollout that can be seen again gets its time anew."""
         rollout, bundle = snapshot.rollout, snapshot.bundle
-        was_unseen = snapshot.app.name in self._unseen
-        self._unseen.discard(snapshot.app.name)
-        if not was_unseen or rollout is None or bundle is None or rollout.deadline_at is None:
+        name = snapshot.app.name
+        was_unseen, is_taken_over = name in self._unseen, name in self._taken_over
+        self._unseen.discard(name)
+        self._taken_over.discard(name)
+        if rollout is None or bundle is None or rollout.deadline_at is None:
+            return None
+        if not was_unseen and not (is_taken_over and _expired(rollout.deadline_at, now)):
             return None
         return lambda rollouts, _: rollouts.resume(rollout, bundle)
 
@@ -171,6 +174,7 @@ class Reconciler:
     def _forget(self, name: str) -> None:
         self._told.pop(name, None)
         self._unseen.discard(name)
+        self._taken_over.discard(name)
         self._queue.set_alarm(name, None)
 
     async def _listen(self) -> None:

@@ -71,9 +71,9 @@ class RolloutRepository:
         rows = await self._session.execute(_LAST, {"app": app.uuid, "most": most})
         return tuple(to_rollout(row, app=app.name) for row in rows)
 
-    async def overdue(self, *, since: datetime) -> tuple[str, ...]:
-        """Names of the apps with one under way whose deadline had passed by then."""
-        return tuple(await self._session.scalars(_OVERDUE, {"since": since}))
+    async def under_way(self) -> tuple[str, ...]:
+        """Names of the apps with one under way."""
+        return tuple(await self._session.scalars(_UNDER_WAY))
 
     async def add(self, app: App, rollout: Rollout) -> None:
         """A new one; none may be under way."""
@@ -123,13 +123,7 @@ _WRITE = _INSERT.on_conflict_do_update(
 _OF_APP = _ROLLOUTS.c.app_uuid == bindparam("app")
 _IS_ACTIVE = _ROLLOUTS.c.state.in_([state.value for state in ACTIVE_STATES])
 _ACTIVE = select(_ROLLOUTS).where(_OF_APP, _IS_ACTIVE)
-_OVERDUE = (
-    select(_APPS.c.name)
-    .join(_ROLLOUTS, _ROLLOUTS.c.app_uuid == _APPS.c.uuid)
-    .where(
-        _ROLLOUTS.c.state.in_([state.value for state in ACTIVE_STATES]), _ROLLOUTS.c.deadline_at < bindparam("since")
-    )
-)
+_UNDER_WAY = select(_APPS.c.name).join(_ROLLOUTS, _ROLLOUTS.c.app_uuid == _APPS.c.uuid).where(_IS_ACTIVE)
 _LAST = select(_ROLLOUTS).where(_OF_APP).order_by(_ROLLOUTS.c.created.desc()).limit(bindparam("most"))
 _FINISH = (
     update(_ROLLOUTS)

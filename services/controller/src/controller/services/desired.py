@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from controller.domain.apps import App
@@ -80,9 +79,9 @@ class Desired(AppService):
         """The names of all apps, or of those that the engine was not told the newest of."""
         return await self._apps.names(unreconciled=unreconciled)
 
-    async def overdue(self, *, since: datetime) -> tuple[str, ...]:
-        """The names of apps whose rollout was due by then and has been judged by nobody."""
-        return await self._rollouts.overdue(since=since)
+    async def under_way(self) -> tuple[str, ...]:
+        """The names of apps with a rollout under way."""
+        return await self._rollouts.under_way()
 
     async def finish(self, deletion: Deletion) -> None:
         """Nothing of the app runs any more: remove its rows and free its name."""
