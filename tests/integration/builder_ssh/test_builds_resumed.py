@@ -73,7 +73,7 @@ class Platform:
     async def builder(self) -> AsyncIterator[World]:
         runner = LastingScriptedRunner(self.path / "scratch")
         runner.elsewhere = self.elsewhere
-        async with open_world(self.path, self.database_url, runner=runner) as world:
+        async with open_world(self.path, self.database_url, scripted=runner) as world:
             yield world
 
     async def stopped_in_mid_build(self) -> Outcome:

@@ -104,9 +104,17 @@ class World:
     def remote(self, app: str) -> str:
         return f"ssh://git@127.0.0.1:{self.context.ssh.port}/{app}.git"
 
-    async def push(self, key: Path, source: Path, app: str, *refs: str, options: Sequence[str] = ()) -> Outcome:
+    async def push(
+        self,
+        key: Path,
+        source: Path,
+        app: str,
+        *refs: str,
+        options: Sequence[str] = (),
+        seconds: float = DEADLINE_SECONDS,
+    ) -> Outcome:
         arguments = ["git", "-C", str(source), "push", *options, self.remote(app), *(refs or ("main",))]
-        return await run(*arguments, environment=self.git_environment(key))
+        return await run(*arguments, environment=self.git_environment(key), seconds=seconds)
 
     async def start_push(self, key: Path, source: Path, app: str, *refs: str) -> asyncio.subprocess.Process:
         """A push in a process group of its own, to be killed."""
@@ -140,7 +148,9 @@ def git_environment(home: Path) -> dict[str, str]:
     }
 
 
-async def run(*command: str, environment: dict[str, str] | None = None) -> Outcome:
+async def run(
+    *command: str, environment: dict[str, str] | None = None, seconds: float = DEADLINE_SECONDS
+) -> Outcome:
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment,
@@ -148,7 +158,7 @@ async def run(*command: str, environment: dict[str, str] | None = None) -> Outco
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(seconds):
         output, _ = await process.communicate()
     assert process.returncode is not None
     return Outcome(process.returncode, output.decode(errors="replace"))
@@ -179,14 +189,14 @@ async def open_world(
     database_url: str,
     *,
     is_scripted: object = True,
-    runner: object = None,
+    scripted: object = None,
     **overrides: object,
 ) -> AsyncIterator[World]:
     """A builder on free ports with everything below `path`; without a script it builds for real."""
     far_side = FarSide()
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(far_side.app(), load_settings(FarSettings, bind_port=0)))
-        runner = runner if isinstance(runner, ScriptedRunner) else ScriptedRunner(path / "scratch")
+        runner = scripted if isinstance(scripted, ScriptedRunner) else ScriptedRunner(path / "scratch")
         bus = InProcessBus()
         settings = load_settings(
             Settings,

@@ -15,13 +15,13 @@ from builder.runner.port import Plan
 
 Part = Literal["request", "token", "config", "registry"]
 """Parts of the build's Secret."""
-Directory = Literal["scratch", "workspace", "layers", "facts", "platform"]
+Directory = Literal["work", "workspace", "layers", "facts", "platform"]
 """Directories that the containers of a pod share."""
 
 IN_MEMORY: Final = frozenset({"platform"})
 """Directories that hold secrets, and so never a disk."""
 _PATHS: Final[Mapping[Directory, str]] = {
-    "scratch": "/var/lib/containers",
+    "work": "/work",
     "workspace": "/workspace",
     "layers": "/layers",
     "facts": "/facts",
@@ -29,21 +29,8 @@ _PATHS: Final[Mapping[Directory, str]] = {
 }
 _USER: Final = 1001
 _ANALYZED, _GROUP, _REPORT = "-analyzed=/facts/analyzed.toml", "-group=/layers/group.toml", "-report=/facts/report.toml"
-# What buildah needs to unpack images as they are (owners, modes, file capabilities) and to enter them.
-_BUILDAH_CAPABILITIES: Final = (
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-)
+# To make a user namespace; in it, images are unpacked as they are and mounts are made, with no power outside.
+_NAMESPACE_CAPABILITIES: Final = ("SETUID", "SETGID")
 
 
 @dataclass(frozen=True)
@@ -74,10 +61,10 @@ def steps_of(plan: Plan, config: KubernetesRunnerConfig, *, image: str, cache: s
 
 def pod_security(plan: Plan) -> dict[str, Any]:
     """Who the containers of the pod are."""
-    profile = {"seccompProfile": {"type": "RuntimeDefault"}}
-    if plan.stack == "container":  # buildah unpacks images as they are, which takes root, without its powers
-        return {"runAsUser": 0, **profile}
-    return {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER, **profile}
+    if plan.stack == "container":  # RuntimeDefault forbids to make a user namespace
+        return {"runAsUser": 0, "seccompProfile": {"type": "Unconfined"}}
+    user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
+    return {**user, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def _dockerfiles(config: KubernetesRunnerConfig) -> Step:
@@ -86,8 +73,8 @@ def _dockerfiles(config: KubernetesRunnerConfig) -> Step:
         config.imagebuilder_image,
         _own("container"),
         ("request", "token", "config", "registry"),
-        ("scratch", "workspace"),
-        capabilities=_BUILDAH_CAPABILITIES,
+        ("work",),
+        capabilities=_NAMESPACE_CAPABILITIES,
     )
 
 

@@ -1,0 +1,174 @@
+"""The `container` stack: every Dockerfile of the app built with buildah and pushed, without privileges on the node."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from imagebuilder import buildah, failures
+from imagebuilder.output import Finished, heading, run
+from imagebuilder.request import Dockerfile, Inputs, Request
+from imagebuilder.result import BuildFailed, success
+from imagebuilder.source import fetch
+
+WORK: Final = Path("/work")
+_ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<words>.+)$", re.IGNORECASE | re.MULTILINE)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Of these a Dockerfile may make use without an ARG of its own (Dockerfile reference, predefined ARGs).
+_PREDEFINED: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"})
+_MAX_DOCUMENT: Final = 1024**2
+_PROBE_SECONDS: Final = 60
+
+
+def build(inputs: Inputs, work: Path = WORK) -> bytes:
+    """Fetch, build, push; returns the result as the builder reads it.
+
+    Raises:
+        BuildFailed: with what the person who pushed needs to put it right.
+    """
+    request = inputs.request()
+    # Before hours of work, not after: digests have one length, so the length of the result is known.
+    success({entry.ptype: f"{buildah.repository(entry.image)}@sha256:{'0' * 64}" for entry in request.dockerfiles})
+    source = work / "source"
+    heading("Fetching the source...")
+    fetch(request.source_url, inputs.token(), source, max_bytes=request.source_max_bytes)
+    dockerfiles = {entry.ptype: read_document(source, entry.path) for entry in request.dockerfiles}
+    builder = _Builder(request, inputs, work)
+    builder.prepare()
+    for entry in request.dockerfiles:
+        heading(f"Building {entry.path} for {entry.ptype}...")
+        builder.build(entry, build_arguments(dockerfiles[entry.ptype], tree_arguments(source), entry.args))
+    return success({entry.ptype: builder.push(entry) for entry in request.dockerfiles})
+
+
+class _Builder:
+    """buildah with the storage and the settings of one build."""
+
+    def __init__(self, request: Request, inputs: Inputs, work: Path) -> None:
+        self._request = request
+        self._secrets = inputs.config()
+        self._credentials = inputs.registry_credentials()
+        self._work = work
+        self._source = work / "source"
+        self._environment = buildah.environment(work, os.environ)
+        self._cached = wants_cache(self._source, self._secrets)
+
+    def prepare(self) -> None:
+        """Make directories and configuration, and find out how layers can be kept here."""
+        for name in buildah.DIRECTORIES:
+            (self._work / name).mkdir(parents=True, exist_ok=True)
+        (self._work / "registries.conf").write_text(buildah.registries_conf(self._request))
+        storage = self._work / "storage.conf"
+        storage.write_text(buildah.storage_conf(self._work, buildah.OVERLAY))
+        if not self._works():
+            storage.write_text(buildah.storage_conf(self._work, buildah.VFS))
+            heading(
+                "This node has no overlay for user namespaces: every layer is copied, which takes more time and disk"
+            )
+
+    def build(self, entry: Dockerfile, arguments: Mapping[str, str]) -> None:
+        """Build one image into the local storage; when only the cache fails, once more without it.
+
+        Raises:
+            BuildFailed: with the instruction that failed.
+        """
+        finished = self._build(entry, arguments)
+        if self._cached and failures.cache_failed(finished):
+            heading("The cache of earlier builds cannot be used: building without it")
+            self._cached = False
+            finished = self._build(entry, arguments)
+        if finished.status != 0:
+            raise failures.explain_build(entry.path, finished)
+
+    def push(self, entry: Dockerfile) -> str:
+        """Push one image; returns its name with the digest that the registry has it under.
+
+        Raises:
+            BuildFailed: it is not in the registry.
+        """
+        heading(f"Pushing {entry.image}...")
+        digest_file = self._work / f"digest-{entry.ptype}"
+        finished = self._run(buildah.push_command(entry.image, digest_file=digest_file, credentials=self._credentials))
+        if finished.status != 0:
+            raise failures.explain_push(entry.image, finished)
+        digest = digest_file.read_text().strip()
+        if not _DIGEST.fullmatch(digest):
+            raise BuildFailed("internal", f"pushing {entry.image} gave no digest")
+        return f"{buildah.repository(entry.image)}@{digest}"
+
+    def _build(self, entry: Dockerfile, arguments: Mapping[str, str]) -> Finished:
+        return self._run(
+            buildah.build_command(
+                entry,
+                self._request,
+                source=self._source,
+                secrets=self._secrets,
+                arguments=arguments,
+                credentials=self._credentials,
+                cached=self._cached,
+            )
+        )
+
+    def _works(self) -> bool:
+        """Whether buildah can open its storage with the driver that storage.conf names."""
+        command = ["buildah", "info"]
+        try:
+            done = subprocess.run(
+                command, env=self._environment, capture_output=True, timeout=_PROBE_SECONDS, check=False, cwd=self._work
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuildFailed("internal", f"buildah does not run: {error}") from error
+        return done.returncode == 0
+
+    def _run(self, command: list[str]) -> Finished:
+        return run(command, environment=self._environment, cwd=str(self._source), step=failures.STEP)
+
+
+def read_document(source: Path, path: str) -> str:
+    """A file of the source as text.
+
+    Raises:
+        BuildFailed: it is not there, not a regular file inside the source, or larger than 1 MiB.
+    """
+    file = (source / path).resolve()
+    if not file.is_relative_to(source.resolve()) or not file.is_file() or file.stat().st_size > _MAX_DOCUMENT:
+        raise BuildFailed(
+            "build-failed",
+            f"{path} is not a file of at most 1 MiB in the repository",
+            f"Add {path}, commit and push again.",
+        )
+    return file.read_text(errors="replace")
+
+
+def tree_arguments(source: Path) -> dict[str, str]:
+    """Build arguments of the file `.build-arg`: words `NAME=VALUE`, quoted as in a shell where they hold blanks.
+
+    Raises:
+        BuildFailed: a quote is not closed.
+    """
+    if not (source / ".build-arg").exists():
+        return {}
+    try:
+        words = shlex.split(read_document(source, ".build-arg"))
+    except ValueError as error:
+        raise BuildFailed("build-failed", f".build-arg cannot be read: {error}", "Write NAME='some value'.") from error
+    return {name: value for name, _, value in (word.partition("=") for word in words) if name}
+
+
+def build_arguments(dockerfile: str, common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """What is passed as `--build-arg`: of the pipeline, else of `.build-arg`, and only what the Dockerfile declares."""
+    declared = {word.partition("=")[0] for match in _ARG.finditer(dockerfile) for word in match["words"].split()}
+    offered = {**common, **own}
+    return {name: value for name, value in offered.items() if name in declared or name.upper() in _PREDEFINED}
+
+
+def wants_cache(source: Path, config: Mapping[str, Path]) -> bool:
+    """Whether layers of earlier builds may be used: not with a file `.clear-cache`, nor with DRYCC_DISABLE_CACHE."""
+    disabled = config.get("DRYCC_DISABLE_CACHE")
+    is_off = disabled is not None and disabled.read_text(errors="replace").strip().lower() in ("1", "true", "yes")
+    return not is_off and not (source / ".clear-cache").exists()
