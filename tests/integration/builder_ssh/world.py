@@ -148,9 +148,7 @@ def git_environment(home: Path) -> dict[str, str]:
     }
 
 
-async def run(
-    *command: str, environment: dict[str, str] | None = None, seconds: float = DEADLINE_SECONDS
-) -> Outcome:
+async def run(*command: str, environment: dict[str, str] | None = None, seconds: float = DEADLINE_SECONDS) -> Outcome:
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment,
