@@ -30,8 +30,7 @@ from support.tools import free_port
 
 pytestmark = pytest.mark.timeout(900)
 SECONDS: Final = 300.0
-BUSYBOX: Final = f"{REGISTRY_OF_PODS}/library/busybox:1"
-DOCKERFILE: Final = f"FROM {BUSYBOX}\nRUN echo built > /built && sleep 3 && echo after the sleep\nCMD cat /built\n"
+DOCKERFILE: Final = "FROM busybox:1\nRUN echo built > /built && sleep 3 && echo after the sleep\nCMD cat /built\n"
 PYTHON: Final = {
     "requirements.txt": "is-odd-or-even==0.0.1\n",
     "Procfile": "web: python -m http.server $PORT\n",
@@ -57,6 +56,7 @@ class Builders:
             "build_namespace": self.namespace,
             "registry": REGISTRY_OF_PODS,
             "insecure_registries": [REGISTRY_OF_PODS],
+            "registry_mirrors": {"docker.io": REGISTRY_OF_PODS},
             "imagebuilder_image": imagebuilder_image(),
             "builder_image": builder_image(),
             "run_image": run_image(),
@@ -147,7 +147,7 @@ async def test_an_app_without_a_dockerfile_is_built_by_buildpacks(builders: Buil
 
 async def test_a_failing_build_says_why_and_leaves_nothing(builders: Builders) -> None:
     async with builders.started() as world:
-        outcome = await pushed(world, "shop", {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo about to fail && exit 7\n"})
+        outcome = await pushed(world, "shop", {"Dockerfile": "FROM busybox:1\nRUN echo about to fail && exit 7\n"})
         assert outcome.status == 1
         assert "about to fail" in outcome.output
         assert "Build failed (build-failed)" in outcome.output

@@ -85,6 +85,7 @@ def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
         builder_image=settings.builder_image,
         run_image=settings.run_image,
         insecure_registries=tuple(settings.insecure_registries),
+        registry_mirrors=settings.registry_mirrors,
         pull_policy=settings.imagebuilder_pull_policy,
         node_selector=settings.node_selector,
         cpu_request=settings.build_cpu_request,

@@ -40,6 +40,11 @@ class KubernetesSettings(ServiceSettings):
     insecure_registries: list[str] = Field(
         default=[], description="kubernetes runner: registries that speak plain HTTP, host:port each."
     )
+    registry_mirrors: dict[str, str] = Field(
+        default={},
+        description="kubernetes runner: where images of a registry are looked up first, as JSON: "
+        '{"docker.io": "mirror.example.org:5000"}.',
+    )
     imagebuilder_image: str = Field("", description="kubernetes runner: the image that builds images.")
     imagebuilder_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent",

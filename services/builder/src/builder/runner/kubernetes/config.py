@@ -15,7 +15,9 @@ class KubernetesRunnerConfig:
     `run_image`; `source_url` is this builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth
     file of a build (JSON, a secret); `source_token_key` signs the tokens with which builds fetch their source.
 
-    Quantities (`cpu`, `memory`) are Kubernetes' own; requests are what a build gets for certain, limits the most.
+    `insecure_registries` speak plain HTTP; `registry_mirrors` says where images of a registry are looked up first, as
+    in `{"docker.io": "mirror.example.org"}`. Quantities (`cpu`, `memory`) are Kubernetes' own; requests are what a
+    build gets for certain, limits the most.
     """
 
     namespace: str
@@ -27,6 +29,7 @@ class KubernetesRunnerConfig:
     source_token_key: bytes = field(repr=False)
     registry_auth: str = field(default='{"auths": {}}', repr=False)
     insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: Mapping[str, str] = field(default_factory=dict)
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     node_selector: Mapping[str, str] = field(default_factory=dict)
     cpu_request: str = "100m"

@@ -61,6 +61,7 @@ def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> d
         "source_url": f"{config.source_url.rstrip('/')}/builds/{spec.build_id}/source",
         "image": image_of(spec, config),
         "insecure_registries": list(config.insecure_registries),
+        "registry_mirrors": dict(config.registry_mirrors),
         "cache_image": _cache_image(spec, plan, config),
         "dockerfiles": _dockerfiles(spec, plan, config),
         "builder_image": config.builder_image,
