@@ -28,7 +28,7 @@ from support.imagebuilder_image import imagebuilder_image
 from support.kubectl import Kubectl
 from support.tools import free_port
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(2400)  # the first one makes the images that builds need
 SECONDS: Final = 300.0
 DOCKERFILE: Final = "FROM busybox:1\nRUN echo built > /built && sleep 3 && echo after the sleep\nCMD cat /built\n"
 PYTHON: Final = {
@@ -46,6 +46,7 @@ class Builders:
     database_url: str
     namespace: str
     kubectl: Kubectl
+    images: dict[str, str]
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[World]:
@@ -57,9 +58,7 @@ class Builders:
             "registry": REGISTRY_OF_PODS,
             "insecure_registries": [REGISTRY_OF_PODS],
             "registry_mirrors": {"docker.io": REGISTRY_OF_PODS},
-            "imagebuilder_image": imagebuilder_image(),
-            "builder_image": builder_image(),
-            "run_image": run_image(),
+            **self.images,
             "source_url": f"http://{self._address()}:{port}",
             "source_token_key": SecretStr("k" * 32),
             "storage_url": f"file://{self.path / 'storage'}",
@@ -84,6 +83,12 @@ class Builders:
         return str(next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"))
 
 
+@pytest.fixture(scope="module")
+def images(kubectl: Kubectl) -> dict[str, str]:
+    """What builds run, as settings of the builder."""
+    return {"imagebuilder_image": imagebuilder_image(), "builder_image": builder_image(), "run_image": run_image()}
+
+
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
     name = f"hi-builds-{uuid4().hex[:8]}"
@@ -93,9 +98,11 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
 
 
 @pytest_asyncio.fixture
-async def builders(tmp_path: Path, namespace: str, kubectl: Kubectl, make_database: MakeDatabase) -> Builders:
+async def builders(
+    tmp_path: Path, namespace: str, kubectl: Kubectl, images: dict[str, str], make_database: MakeDatabase
+) -> Builders:
     load_host_keys(tmp_path / "ssh")
-    return Builders(tmp_path, await make_database("builder"), namespace, kubectl)
+    return Builders(tmp_path, await make_database("builder"), namespace, kubectl, images)
 
 
 async def pushed(world: World, app: str, files: dict[str, str | bytes]) -> Outcome:
