@@ -158,6 +158,8 @@ async def test_a_failing_build_says_why_and_leaves_nothing(builders: Builders) -
         assert outcome.status == 1
         assert "about to fail" in outcome.output
         assert "Build failed (build-failed)" in outcome.output
+        async with world.http() as client:  # whose token is good for all else
+            assert (await client.get(f"/builds/{uuid4()}/source")).status_code == 403
     await eventually(lambda: _nothing_left(builders), timeout=30)
 
 

@@ -146,3 +146,8 @@ async def test_builds_whose_release_failed_are_tidied_too(world: World, ana: Pat
     assert (await pushing).status == 1
     await eventually(lambda: world.runner.discarded)
     assert world.runner.discarded == [("shop", set())]
+
+
+async def test_a_builder_of_this_machine_gives_no_sources(world: World) -> None:
+    async with world.http() as client:
+        assert (await client.get(f"/builds/{uuid4()}/source")).status_code == 404
