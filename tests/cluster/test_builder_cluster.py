@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -18,6 +18,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from builder.ssh.hostkeys import load_host_keys
+from integration.builder_ssh.far_side import FarSide
 from integration.builder_ssh.world import Outcome, World, commit, open_world
 from shared.events import BuildSucceeded
 from support import eventually
@@ -47,6 +48,7 @@ class Builders:
     namespace: str
     kubectl: Kubectl
     images: dict[str, str]
+    far_side: FarSide = field(default_factory=FarSide)
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[World]:
@@ -65,7 +67,9 @@ class Builders:
             "build_memory_limit": "1Gi",
         }
         (self.path / "storage").mkdir(exist_ok=True)
-        async with open_world(self.path, self.database_url, is_scripted=False, **settings) as world:
+        async with open_world(
+            self.path, self.database_url, is_scripted=False, far_side=self.far_side, **settings
+        ) as world:
             server = uvicorn.Server(
                 uvicorn.Config(world.app, host="0.0.0.0", port=port, lifespan="off", log_config=None)
             )
@@ -171,7 +175,6 @@ async def test_a_build_outlives_the_builder(builders: Builders) -> None:
         await eventually(lambda: any("RUN echo built" in one.read_text() for one in logs.glob("*.log")), timeout=120)
     assert (await pushing).status != 0
     async with builders.started() as world:
-        world.far_side.grants.add(("ana", "shop"))
         await eventually(lambda: "build.succeeded" in world.event_types(), timeout=180)
         assert is_in_registry(image_of(world))
         (log,) = logs.glob("*.log")

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, LastingRunner, Log, Plan, Tree
 from builder.services import builds as builds_module
-from integration.builder_ssh.far_side import ScriptedRunner
+from integration.builder_ssh.far_side import FarSide, ScriptedRunner
 from integration.builder_ssh.world import Outcome, World, commit, open_world
 from support import eventually
 from support.fixtures import MakeDatabase
@@ -68,12 +68,13 @@ class Platform:
     path: Path
     database_url: str
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    far_side: FarSide = field(default_factory=FarSide)
 
     @asynccontextmanager
     async def builder(self) -> AsyncIterator[World]:
         runner = LastingScriptedRunner(self.path / "scratch")
         runner.elsewhere = self.elsewhere
-        async with open_world(self.path, self.database_url, scripted=runner) as world:
+        async with open_world(self.path, self.database_url, scripted=runner, far_side=self.far_side) as world:
             yield world
 
     async def stopped_in_mid_build(self) -> Outcome:
@@ -112,9 +113,8 @@ async def test_a_build_goes_on_with_the_next_builder_and_is_deployed_once(platfo
     assert told.status != 0
     assert "The build goes on" in told.output
     platform.elsewhere.lines.append("second")
+    platform.far_side.values = [{"name": "TOKEN", "value": "secret", "group": "global"}]
     async with platform.builder() as world:
-        world.far_side.grants.add(("ana", "shop"))
-        world.far_side.values = [{"name": "TOKEN", "value": "secret", "group": "global"}]
         (build,) = await world.context.records.page(app="shop", before=None, limit=9)
         assert build.state == "running"
         platform.elsewhere.lines.append("third")
@@ -137,7 +137,6 @@ async def test_a_build_that_fails_later_is_told_by_the_next_builder(platform: Pl
     await platform.stopped_in_mid_build()
     platform.elsewhere.fails = platform.elsewhere.is_over = True
     async with platform.builder() as world:
-        world.far_side.grants.add(("ana", "shop"))
         await eventually(lambda: "build.failed" in world.event_types())
         (build,) = await world.context.records.page(app="shop", before=None, limit=9)
         assert (build.state, build.message) == ("failed", "it broke")
@@ -147,7 +146,6 @@ async def test_a_build_that_fails_later_is_told_by_the_next_builder(platform: Pl
 async def test_a_build_that_goes_on_can_be_cancelled(platform: Platform) -> None:
     await platform.stopped_in_mid_build()
     async with platform.builder() as world:
-        world.far_side.grants.add(("ana", "shop"))
         (build,) = await world.context.records.page(app="shop", before=None, limit=9)
         async with world.http() as client:
             cancelled = (await client.post(f"/builds/{build.id}/cancel")).json()
@@ -158,6 +156,7 @@ async def test_a_build_that_goes_on_can_be_cancelled(platform: Platform) -> None
 async def test_who_may_not_push_any_more_deploys_nothing(platform: Platform) -> None:
     await platform.stopped_in_mid_build()
     platform.elsewhere.is_over = True
+    platform.far_side.grants.clear()
     async with platform.builder() as world:
         await eventually(lambda: "build.cancelled" in world.event_types())
         (build,) = await world.context.records.page(app="shop", before=None, limit=9)
@@ -169,9 +168,8 @@ async def test_a_build_waits_for_a_controller_that_is_away(platform: Platform, m
     monkeypatch.setattr(builds_module, "CONFIG_PAUSE_SECONDS", 0.05)
     await platform.stopped_in_mid_build()
     platform.elsewhere.is_over = True
+    platform.far_side.is_away = True
     async with platform.builder() as world:
-        world.far_side.is_away = True
-        world.far_side.grants.add(("ana", "shop"))
         await asyncio.sleep(0.3)
         assert world.event_types() == []
         world.far_side.is_away = False

@@ -188,10 +188,14 @@ async def open_world(
     *,
     is_scripted: object = True,
     scripted: object = None,
+    far_side: FarSide | None = None,
     **overrides: object,
 ) -> AsyncIterator[World]:
-    """A builder on free ports with everything below `path`; without a script it builds for real."""
-    far_side = FarSide()
+    """A builder on free ports with everything below `path`; without a script it builds for real.
+
+    A builder that goes on with builds asks at once who may push: `far_side` is then given from before its start.
+    """
+    far_side = far_side or FarSide()
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(far_side.app(), load_settings(FarSettings, bind_port=0)))
         runner = scripted if isinstance(scripted, ScriptedRunner) else ScriptedRunner(path / "scratch")
