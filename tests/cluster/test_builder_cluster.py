@@ -22,6 +22,7 @@ from integration.builder_ssh.far_side import FarSide
 from integration.builder_ssh.world import Outcome, World, commit, open_world
 from shared.events import BuildSucceeded
 from support import eventually
+from support.build_source import address_of_machine
 from support.buildpack_images import builder_image, run_image
 from support.cluster_image import REGISTRY, REGISTRY_OF_PODS
 from support.fixtures import MakeDatabase
@@ -61,7 +62,7 @@ class Builders:
             "insecure_registries": [REGISTRY_OF_PODS],
             "registry_mirrors": {"docker.io": REGISTRY_OF_PODS},
             **self.images,
-            "source_url": f"http://{self._address()}:{port}",
+            "source_url": f"http://{address_of_machine()}:{port}",
             "source_token_key": SecretStr("k" * 32),
             "storage_url": f"file://{self.path / 'storage'}",
             "build_memory_limit": "1Gi",
@@ -80,11 +81,6 @@ class Builders:
             finally:
                 server.should_exit = True
                 await serving
-
-    def _address(self) -> str:
-        """Where pods reach this machine: they are on it."""
-        (node,) = self.kubectl.get("nodes")["items"]
-        return str(next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"))
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from support.build_source import archive, served
 from support.buildpack_images import builder_image, run_image
-from support.buildpack_job import BuildJob, Outcome, run_build, served
+from support.buildpack_job import BuildJob, Outcome, run_build
 from support.cluster_image import REGISTRY, REGISTRY_OF_PODS
 from support.kubectl import Kubectl, eventually
 
@@ -72,7 +73,7 @@ def build(kubectl: Kubectl, namespace: str) -> Build:
         nonlocal count
         count += 1
         image = f"{app}:git-0123456789ab-{count}"
-        with served(files) as url:
+        with served(archive(files), needs_token=False) as url:
             job = BuildJob(f"build-{count}", url, image, builder_image(), run_image(), cache_image=f"{app}:cache")
             return run_build(kubectl, namespace, replace(job, **facts))
 

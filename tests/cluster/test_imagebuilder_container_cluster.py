@@ -9,19 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from support.build_source import archive, served
 from support.cluster_image import REGISTRY_OF_PODS
 from support.imagebuilder_image import imagebuilder_image
-from support.imagebuilder_job import (
-    SHA,
-    ContainerBuild,
-    Outcome,
-    archive,
-    blob,
-    ended_build,
-    manifest,
-    served,
-    start_build,
-)
+from support.imagebuilder_job import SHA, ContainerBuild, Outcome, blob, ended_build, manifest, start_build
 from support.kubectl import Kubectl, eventually
 
 pytestmark = pytest.mark.timeout(900)

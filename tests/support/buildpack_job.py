@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
-import io
 import json
-import socket
-import tarfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,45 +187,6 @@ def run_build(kubectl: Kubectl, namespace: str, job: BuildJob) -> Outcome:
             said[status["name"]] = state.get("message", "")
             log.append(kubectl("logs", "-n", namespace, pod["metadata"]["name"], "-c", status["name"]))
     return Outcome(succeeded, "".join(log), said, seconds)
-
-
-@contextmanager
-def served(files: Mapping[str, str]) -> Iterator[str]:
-    """URL, good in pods, of an archive with those files."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o644
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    content = buffer.getvalue()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://{_address()}:{server.server_port}/source.tar.gz"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _address() -> str:
-    """An address of this machine that its pods reach."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.254", 9))  # sends nothing: only asks which address would be used
-        return str(probe.getsockname()[0])
 
 
 def _container(

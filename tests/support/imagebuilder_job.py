@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
-import io
 import json
-import socket
-import tarfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
+from support.build_source import TOKEN
 from support.cluster_image import REGISTRY, REGISTRY_OF_PODS
 from support.kubectl import Kubectl, eventually
 
 SHA: Final = "8a5d4f4b9b1d2c6f3e7a0b1c2d3e4f5061728394"
-TOKEN: Final = "the-token-of-this-build"
 _SECONDS: Final = 300
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -154,48 +148,6 @@ def ended_build(kubectl: Kubectl, namespace: str, build: ContainerBuild) -> Outc
     return Outcome(state["exitCode"] == 0, log, json.loads(state.get("message") or "{}"))
 
 
-def archive(files: Mapping[str, str]) -> bytes:
-    """A source archive with those files."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as target:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o644
-            target.addfile(entry, io.BytesIO(text.encode()))
-    return buffer.getvalue()
-
-
-@contextmanager
-def served(content: bytes, *, failures: Sequence[int] = ()) -> Iterator[str]:
-    """URL, good in pods, of a source archive; the first requests are answered with `failures` (HTTP status codes)."""
-    waiting = list(failures)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                self.send_error(401)
-            elif waiting:
-                self.send_error(waiting.pop(0))
-            else:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://{_address()}:{server.server_port}/source"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def manifest(image: str) -> dict[str, Any]:
     """The manifest of an image of the cluster's registry."""
     name, separator, reference = image.partition("@")
@@ -217,10 +169,3 @@ def _registry(name: str, path: str) -> httpx.Response:
     answer = httpx.get(url, headers={"Accept": _MANIFEST}, timeout=30, trust_env=False)
     answer.raise_for_status()
     return answer
-
-
-def _address() -> str:
-    """An address of this machine that its pods reach."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.254", 9))  # sends nothing: only asks which address would be used
-        return str(probe.getsockname()[0])

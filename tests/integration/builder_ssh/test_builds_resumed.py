@@ -56,9 +56,8 @@ class LastingScriptedRunner(ScriptedRunner):
             raise BuildFailedError("build-failed", "it broke")
         return BuildResult("registry/shop/shop@sha256:1", plan.stack, dict(plan.procfile), {}, "")
 
-    async def end(self, app: str, build_id: UUID) -> None:
-        assert app == "shop"
-        self.elsewhere.ended.append(build_id)
+    async def end(self, spec: BuildSpec) -> None:
+        self.elsewhere.ended.append(spec.build_id)
 
 
 @dataclass

@@ -123,6 +123,22 @@ def test_weakness_06_config_never_becomes_the_environment_of_the_build() -> None
     assert files == {"TOKEN": "very secret", "a^b": "odd name"}
 
 
+def test_weakness_06_buildpacks_get_no_variable_that_would_change_their_own_programs() -> None:
+    values = {
+        "TOKEN": "1",
+        "PATH": "/x",
+        "LD_PRELOAD": "x",
+        "CNB_PLATFORM_API": "9",
+        "a^b": "1",
+        "DRYCC_DISABLE_CACHE": "1",
+    }
+    config = AppConfig(tuple(ConfigValue(name, value, group="global") for name, value in values.items()))
+    secret, job = render(BuildSpec(**{**vars(SPEC), "config": config}), BUILDPACKS, CONFIG)
+    (volume,) = [one for one in pod_of(job)["volumes"] if one["name"] == "config"]
+    assert [item["path"] for item in volume["secret"]["items"]] == ["TOKEN", "DRYCC_DISABLE_CACHE"]
+    assert {key for key in secret["stringData"] if key.startswith("config-")} == {"config-0", "config-1"}
+
+
 def test_weakness_14_a_build_has_limits_of_time_disk_cpu_and_memory() -> None:
     job = render(SPEC, PLAN, CONFIG)[1]
     pod = pod_of(job)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.runner.local.environment import app_variables, build_environment, is_protected, tool_environment
+from builder.domain.variables import app_variables, is_protected
+from builder.runner.local.environment import build_environment, tool_environment
 
 HOST = {
     "PATH": "/usr/bin",

@@ -18,7 +18,7 @@ from imagebuilder import container
 from imagebuilder.__main__ import main, reported
 from imagebuilder.request import Inputs
 from imagebuilder.result import BuildFailed
-from support.imagebuilder_job import TOKEN, archive, served
+from support.build_source import TOKEN, archive, served
 
 DIGEST = "sha256:" + "1" * 64
 # Writes down how it was called; says and does what the Dockerfile of its build says after `say` and `exit`.

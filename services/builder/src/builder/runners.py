@@ -7,16 +7,18 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
-from builder.runner.kubernetes.sources import Sources
 from builder.runner.local.config import LocalRunnerConfig
 from builder.runner.local.runner import LocalRunner
 from builder.runner.port import Runner
 from builder.settings import Settings
-from builder.storage.archives import Archives
 from builder.storage.settings import storage_of
 from shared.settings import SettingsError
+
+if TYPE_CHECKING:
+    from builder.runner.kubernetes.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,10 @@ async def running_runner(settings: Settings) -> AsyncIterator[Running]:
     if settings.runner == "local":
         yield Running(_local(settings))
         return
-    # Loaded only where it is used: the library of the cluster is large.
+    # Loaded only where it is used: the libraries of the cluster and of storage are large.
     from builder.runner.kubernetes.runner import KubernetesRunner  # noqa: PLC0415
+    from builder.runner.kubernetes.sources import Sources  # noqa: PLC0415
+    from builder.storage.archives import Archives  # noqa: PLC0415
     from shared.kubernetes.transport import InCluster, Kubeconfig  # noqa: PLC0415
 
     config = _kubernetes(settings)

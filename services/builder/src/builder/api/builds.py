@@ -52,9 +52,10 @@ async def get_log(
 
 
 @router.get("/{build_id}/source")
-async def get_source(build_id: UUID, context: InContext, sources: OwnSource) -> StreamingResponse:
+async def get_source(build_id: UUID, context: InContext, door: OwnSource) -> StreamingResponse:
     """What a build is made from, as a tar.gz: for the build itself, with its own token, until it has ended."""
-    source = await sources.open((await context.records.get(build_id)).app, build_id)
+    build = await context.records.get(build_id)
+    source = await door.sources.open(build.app, build.id, build.sha)
     return StreamingResponse(aiter(source), media_type="application/gzip", headers={"Content-Length": str(source.size)})
 
 

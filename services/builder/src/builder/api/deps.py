@@ -10,8 +10,8 @@ from fastapi import Depends, Request
 from fastapi.security.utils import get_authorization_scheme_param
 
 from builder.context import Context
-from builder.runner.kubernetes.sources import Sources
 from builder.runner.kubernetes.tokens import is_source_token
+from builder.runners import SourceDoor
 from shared.auth import Claims
 from shared.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 
@@ -37,14 +37,14 @@ def require(scope: str) -> Callable[[Request], Awaitable[Claims]]:
     return check
 
 
-def sources_of_build(build_id: UUID, request: Request) -> Sources:
-    """A dependency that lets through the token that this build was given, and gives where its source is."""
+def door_of_build(build_id: UUID, request: Request) -> SourceDoor:
+    """A dependency that lets through the token that this build was given, and gives the way to its source."""
     door = get_context(request).source_door
     if door is None:
         raise NotFoundError("builds of this builder take their source elsewhere")
     if not is_source_token(door.token_key, build_id, _bearer(request)):
         raise ForbiddenError("this is not the token of that build")
-    return door.sources
+    return door
 
 
 def _bearer(request: Request) -> str:
@@ -60,4 +60,4 @@ def _bearer(request: Request) -> str:
 InContext = Annotated[Context, Depends(get_context)]
 CanRead = Annotated[Claims, Depends(require(READ))]
 CanWrite = Annotated[Claims, Depends(require(WRITE))]
-OwnSource = Annotated[Sources, Depends(sources_of_build)]
+OwnSource = Annotated[SourceDoor, Depends(door_of_build)]

@@ -187,5 +187,5 @@ class LastingRunner(Runner, Protocol):
             BuildFailedError: the build ended without a result.
         """
 
-    async def end(self, app: str, build_id: UUID) -> None:
+    async def end(self, spec: BuildSpec) -> None:
         """The build's end is recorded: stop what still runs, and remove all but the result. Again is no error."""

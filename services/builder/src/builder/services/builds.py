@@ -213,7 +213,7 @@ class Builds:
         """Whatever the runner has of the build besides its result is not needed any more."""
         if self._lasting is not None:
             try:
-                await self._lasting.end(run.spec.app, run.spec.build_id)
+                await self._lasting.end(run.spec)
             except SuiteError as exc:  # what stays ends by its own deadline
                 log.warning("build_not_cleared", error=exc.detail)
 

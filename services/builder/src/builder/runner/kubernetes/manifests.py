@@ -11,6 +11,7 @@ from typing import Final
 
 from builder.domain.dryccfile import dockerfiles
 from builder.domain.images import WEB, tag_of
+from builder.domain.variables import app_variables
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import APP, BUILD
 from builder.runner.kubernetes.steps import IN_MEMORY, Part, Step, pod_security, steps_of
@@ -47,6 +48,8 @@ def image_of(spec: BuildSpec, config: KubernetesRunnerConfig, ptype: str = WEB) 
 def render(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> tuple[Manifest, Manifest]:
     """The Secret and the Job of a build."""
     values = spec.config.group("global")
+    if plan.stack != "container":  # buildpacks get them as their environment, Dockerfiles as files that they ask for
+        values = app_variables(values)
     return _secret(spec, plan, config, values), _job(spec, plan, config, values)
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from builder.domain.images import pinned
 from builder.runner.checks import make_plan
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
-from builder.runner.kubernetes.kinds import APP, BUILD, EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
+from builder.runner.kubernetes.kinds import EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
 from builder.runner.kubernetes.manifests import STATIC_START, name_of, render
 from builder.runner.kubernetes.sources import Sources
 from builder.runner.kubernetes.states import (
@@ -87,13 +87,11 @@ class KubernetesRunner:
         except ClusterError as exc:
             raise _failure(exc) from exc
 
-    async def end(self, app: str, build_id: UUID) -> None:
-        """Remove Job, Secret and source of a build whose end is recorded; see `Runner.end`."""
-        labels = f"{BUILD}={build_id},{APP}={app}"
+    async def end(self, spec: BuildSpec) -> None:
+        """Remove Job, Secret and source of a build whose end is recorded; see `LastingRunner.end`."""
         for kind in (JOB, SECRET):
-            for one in (await self._client.list(kind, self._config.namespace, labels=labels)).items:
-                await self._client.delete(kind, one["metadata"]["name"], self._config.namespace)
-        await self._sources.remove(app, build_id)
+            await self._client.delete(kind, name_of(spec), self._config.namespace)
+        await self._sources.remove(spec)
 
     async def discard(self, app: str, keep: set[UUID] | None) -> None:
         """Remove what storage has of a deleted app; builds that have ended left nothing there. See `Runner.discard`."""

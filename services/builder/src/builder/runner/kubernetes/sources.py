@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from builder.domain.errors import ArchiveNotFoundError, ArchiveTooLargeError, StorageUnavailableError
+from builder.domain.errors import ArchiveTooLargeError, StorageUnavailableError
 from builder.runner.port import BuildFailedError, BuildSpec, Tree
 from builder.storage.archives import ArchiveReader, Archives
+from builder.storage.keys import key_of
 
 _STORAGE_HINT = "Push again in a moment; if it stays so, tell the platform's operator."
 
@@ -32,27 +33,22 @@ class Sources:
         except StorageUnavailableError as exc:
             raise BuildFailedError("storage-unavailable", exc.detail, hint=_STORAGE_HINT) from exc
 
-    async def open(self, app: str, build_id: UUID) -> ArchiveReader:
+    async def open(self, app: str, build_id: UUID, sha: str) -> ArchiveReader:
         """The source of a build that has not ended.
 
         Raises:
             ArchiveNotFoundError: it is not kept (any more).
             StorageUnavailableError: nobody can tell now.
         """
-        for one in await self._archives.list(app):
-            if one.build_id == build_id:
-                return await self._archives.open(one.key)
-        raise ArchiveNotFoundError(str(build_id))
+        return await self._archives.open(key_of(app, build_id, sha))
 
-    async def remove(self, app: str, build_id: UUID) -> None:
+    async def remove(self, spec: BuildSpec) -> None:
         """It is not needed any more. Again is no error.
 
         Raises:
             StorageUnavailableError: it may still be there.
         """
-        for one in await self._archives.list(app):
-            if one.build_id == build_id:
-                await self._archives.remove(one.key)
+        await self._archives.remove(key_of(spec.app, spec.build_id, spec.sha))
 
     async def remove_app(self, app: str) -> None:
         """Nothing of the app is needed any more.

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.domain.dryccfile import dockerfiles
+from builder.domain.variables import app_variables
 from builder.runner.local.context import BuildContext
-from builder.runner.local.environment import app_variables, tool_environment
+from builder.runner.local.environment import tool_environment
 from builder.runner.local.probe import answer_of
 from builder.runner.local.workspace import LAUNCH_FILE, Launch
 from builder.runner.port import BuildFailedError

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
+
+from builder.domain.variables import TOOL_PREFIXES, app_variables
 
 BUILD_MARK = "WORKFLOW_BUILD_ID"
 HOME_MARK = "WORKFLOW_HOME_ID"
@@ -35,57 +36,6 @@ _HOST_NAMES = frozenset(
 _HOST_PREFIXES = ("LC_", "PIP_", "NPM_CONFIG_", "npm_config_")
 # Container tools find their storage, their daemon and the owner's registry logins with these.
 _TOOL_NAMES = frozenset({"HOME", "USER", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "REGISTRY_AUTH_FILE"})
-_TOOL_PREFIXES = ("DOCKER_", "BUILDAH_", "BUILDKIT_", "CONTAINERS_", "CONTAINER_", "STORAGE_")
-
-# Variables of an app never replace these in a build: they decide which programs run and where things are written.
-_PROTECTED = frozenset(
-    {
-        "PATH",
-        "HOME",
-        "TMPDIR",
-        "PWD",
-        "OLDPWD",
-        "SHELL",
-        "USER",
-        "LOGNAME",
-        "IFS",
-        "ENV",
-        "BASH_ENV",
-        "VIRTUAL_ENV",
-        "PYTHONHOME",
-        "PYTHONPATH",
-        "PYTHONEXECUTABLE",
-        "PYTHONPLATLIBDIR",
-        "PYTHONUSERBASE",
-        "PYTHONSTARTUP",
-        "NODE_PATH",
-        "DRYCC_APP",
-        "SOURCE_VERSION",
-        "REGISTRY_AUTH_FILE",
-    }
-)
-# Options of pip (PIP_...) and npm (npm_config_..., in any case) that would write elsewhere or run something else.
-_PROTECTED_PIP = frozenset({"CACHE_DIR", "TARGET", "PREFIX", "ROOT", "USER", "PYTHON", "LOG", "SRC", "CONFIG_FILE"})
-_PROTECTED_NPM = frozenset({"CACHE", "PREFIX", "USERCONFIG", "GLOBALCONFIG", "SCRIPT_SHELL", "GLOBAL", "LOCATION"})
-_PROTECTED_PREFIXES = ("LD_", "DYLD_", "GIT_", "WORKFLOW_", "XDG_", *_TOOL_PREFIXES)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def is_protected(name: str) -> bool:
-    """Whether an app's variable of that name is kept away from builds (or cannot be an environment variable)."""
-    upper = name.upper()
-    return (
-        _NAME.fullmatch(name) is None
-        or upper in _PROTECTED
-        or upper.startswith(_PROTECTED_PREFIXES)
-        or (upper.startswith("PIP_") and upper.removeprefix("PIP_") in _PROTECTED_PIP)
-        or (upper.startswith("NPM_CONFIG_") and upper.removeprefix("NPM_CONFIG_") in _PROTECTED_NPM)
-    )
-
-
-def app_variables(values: Mapping[str, str]) -> dict[str, str]:
-    """The app's variables that a build may see."""
-    return {name: value for name, value in values.items() if not is_protected(name) and "\0" not in value}
 
 
 def marks(build_id: UUID, process_mark: str | None) -> dict[str, str]:
@@ -114,7 +64,7 @@ def build_environment(
 
 def tool_environment(host: Mapping[str, str]) -> dict[str, str]:
     """Environment of a container tool, which is the machine owner's program and runs no foreign code itself."""
-    allowed = _allowed(host, _HOST_NAMES | _TOOL_NAMES, ("LC_", *_TOOL_PREFIXES))
+    allowed = _allowed(host, _HOST_NAMES | _TOOL_NAMES, ("LC_", *TOOL_PREFIXES))
     return allowed | {"PATH": host.get("PATH", "/usr/local/bin:/usr/bin:/bin"), "NO_COLOR": "1", "TERM": "dumb"}
 
 
