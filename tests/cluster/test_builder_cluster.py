@@ -146,9 +146,13 @@ async def test_a_dockerfile_is_built_in_a_job_and_lands_in_the_registry(builders
 
 
 async def test_an_app_without_a_dockerfile_is_built_by_buildpacks(builders: Builders) -> None:
+    builders.far_side.values = [{"name": name, "value": "/nowhere", "group": "global"} for name in ("PATH", "PLACE")]
     async with builders.started() as world:
         outcome = await pushed(world, "pie", {**PYTHON, "requirements.txt": ""})
         assert outcome.status == 0, outcome.output
+        assert (
+            "Not given to the build, because it needs its own: PATH " in outcome.output
+        )  # git fills lines with blanks
         assert is_in_registry(image_of(world))
 
 

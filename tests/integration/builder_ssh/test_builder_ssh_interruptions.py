@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psutil
-
 from builder.domain.builds import BuildState
 from builder.runner.port import Plan
 from integration.builder_ssh.world import World, commit, kill_group, open_world
@@ -55,7 +53,7 @@ async def test_trap_04_a_client_killed_during_the_upload_changes_nothing(world: 
     await client.communicate()
 
     await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
-    assert _processes(world) == []
+    assert world.processes() == []
     assert world.events == []
     assert (await world.push(ana, source, "shop")).status == 0
 
@@ -71,7 +69,7 @@ async def test_a_client_killed_during_the_build_does_not_stop_it(world: World, a
     await eventually(lambda: "build.succeeded" in world.event_types())
     await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
     assert "Everything up-to-date" in (await world.push(ana, source, "shop")).output
-    assert _processes(world) == []
+    assert world.processes() == []
 
 
 async def test_trap_05_a_frozen_client_is_found_out_and_frees_the_lock(
@@ -126,7 +124,7 @@ async def test_a_dead_hook_cancels_the_build(world: World, ana: Path, source: Pa
     world.runner.may_end.clear()
     pushing = asyncio.create_task(world.push(ana, source, "shop"))
     await eventually(lambda: world.runner.running)
-    (hook,) = [process for process in _processes(world) if "hook_client" in " ".join(process.cmdline())]
+    (hook,) = [process for process in world.processes() if "hook_client" in " ".join(process.cmdline())]
     hook.kill()
 
     outcome = await pushing
@@ -190,15 +188,3 @@ async def test_silence_of_the_controller_is_reported(short_path: Path, make_data
 
 def _quarantines(world: World) -> list[Path]:
     return list((world.settings.repos / "shop.git" / "objects").glob("tmp_objdir*"))
-
-
-def _processes(world: World) -> list[psutil.Process]:
-    """Processes that carry this builder's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("WORKFLOW_HOME_ID") == world.settings.process_mark:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found

@@ -62,7 +62,7 @@ async def test_trap_03_the_end_of_input_is_not_a_hang_up(world: World, ana: Path
     (session,) = connection._sessions
     await eventually(lambda: session.input._finished)  # git's client has said that nothing more comes
     assert not session.gone.is_set()
-    assert any("receive-pack" in process.cmdline() for process in _marked(world))
+    assert any("receive-pack" in process.cmdline() for process in world.processes())
     world.runner.may_end.set()
 
     assert (await pushing).status == 0
@@ -247,18 +247,7 @@ class _Collector(asyncssh.SSHClientSession[bytes]):
         self.output += data
 
 
-def _marked(world: World) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("WORKFLOW_HOME_ID") == world.settings.process_mark:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
 def _receiving(world: World) -> list[psutil.Process]:
     """git's processes, once the one that reads the pack is there."""
-    found = _marked(world)
+    found = world.processes()
     return found if any(_READERS & set(process.cmdline()) for process in found) else []

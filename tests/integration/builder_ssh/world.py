@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncssh
 import httpx
+import psutil
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -56,6 +57,17 @@ class World:
     @property
     def context(self) -> Any:
         return self.app.state.context
+
+    def processes(self) -> list[psutil.Process]:
+        """Those that carry this builder's mark."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("WORKFLOW_HOME_ID") == self.settings.process_mark:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
 
     def event_types(self) -> list[str]:
         return [envelope.routing_key for envelope in self.events]

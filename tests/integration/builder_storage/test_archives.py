@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -33,7 +32,7 @@ async def test_what_was_stored_is_read_back(place: Place, size: int) -> None:
     stored = await place.archives.put("shop", build, SHA, pieces(content), max_bytes=size)
 
     assert stored.key == f"source/shop/{build}-{SHA}.tar.gz"
-    assert (stored.size, stored.sha256) == (size, hashlib.sha256(content).hexdigest())
+    assert stored.size == size
     assert place.stored() == [stored.key]
     assert (await place.archives.open(stored.key)).size == size
     assert await whole(place.archives, stored.key) == content

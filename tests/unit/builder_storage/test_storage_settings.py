@@ -9,8 +9,9 @@ import pytest
 from pydantic_settings import SettingsConfigDict
 
 from builder.storage.archives import Archives
-from builder.storage.config import StorageConfig, open_store, region_of
+from builder.storage.config import StorageConfig, region_of
 from builder.storage.settings import StorageSettings, storage_of
+from builder.storage.stores import open_store
 from shared.settings import SettingsError, load_settings
 
 

@@ -158,7 +158,9 @@ class Builds:
             if self._lasting is None:
                 await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
             else:
-                run.log.conclude(refusal("The builder is being restarted. The build goes on and will be deployed."))
+                run.log.conclude(
+                    refusal("The builder is being restarted. The build goes on: see `drycc releases list`.")
+                )
             raise
         except Exception:
             log.exception("build_broke")

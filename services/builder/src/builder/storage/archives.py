@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
@@ -18,9 +17,10 @@ from uuid import UUID
 from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
 from builder.domain.errors import ArchiveNotFoundError, ArchiveTooLargeError, StorageUnavailableError
-from builder.storage.config import StorageConfig, open_probe, open_store
+from builder.storage.config import StorageConfig
 from builder.storage.feed import Feed
 from builder.storage.keys import folder_of, key_of, parse_key
+from builder.storage.stores import open_probe, open_store
 from builder.storage.words import words_of
 from shared.logging import get_logger
 
@@ -44,11 +44,10 @@ _NOWHERE: Final = "source/.check"
 
 @dataclass(frozen=True)
 class StoredArchive:
-    """What was stored: its key, its size in bytes and the SHA-256 of its bytes in hexadecimal."""
+    """What was stored: its key, and its size in bytes."""
 
     key: str
     size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Archives:
             feed.abort()
             await self._give_up(key, upload)
             raise
-        return StoredArchive(key, counted.size, counted.digest.hexdigest())
+        return StoredArchive(key, counted.size)
 
     async def open(self, key: str, *, offset: int = 0) -> ArchiveReader:
         """The archive, from byte `offset` on.
@@ -243,20 +242,18 @@ class ArchiveReader:
 
 
 class _Counted:
-    """What goes through it, counted and hashed."""
+    """What goes through it, counted."""
 
     def __init__(self, stream: AsyncIterable[bytes], max_bytes: int) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
         self.size = 0
-        self.digest = hashlib.sha256()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
             self.size += len(chunk)
             if self.size > self._max_bytes:
                 raise ArchiveTooLargeError(self._max_bytes)
-            self.digest.update(chunk)
             if chunk:  # an empty one would end the upload
                 yield chunk
 

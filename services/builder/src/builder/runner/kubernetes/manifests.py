@@ -47,10 +47,15 @@ def image_of(spec: BuildSpec, config: KubernetesRunnerConfig, ptype: str = WEB) 
 
 def render(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> tuple[Manifest, Manifest]:
     """The Secret and the Job of a build."""
-    values = spec.config.group("global")
-    if plan.stack != "container":  # buildpacks get them as their environment, Dockerfiles as files that they ask for
-        values = app_variables(values)
+    values = variables_of(spec, plan)
     return _secret(spec, plan, config, values), _job(spec, plan, config, values)
+
+
+def variables_of(spec: BuildSpec, plan: Plan) -> dict[str, str]:
+    """What the build sees of the app's config: Dockerfiles as files that they ask for by name, buildpacks as their
+    environment, in which some names are not the app's."""
+    values = spec.config.group("global")
+    return values if plan.stack == "container" else app_variables(values)
 
 
 def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> dict[str, object]:

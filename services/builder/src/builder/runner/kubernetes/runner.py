@@ -13,7 +13,7 @@ from builder.domain.images import pinned
 from builder.runner.checks import make_plan
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
-from builder.runner.kubernetes.manifests import STATIC_START, name_of, render
+from builder.runner.kubernetes.manifests import STATIC_START, name_of, render, variables_of
 from builder.runner.kubernetes.sources import Sources
 from builder.runner.kubernetes.states import (
     containers_of,
@@ -77,6 +77,8 @@ class KubernetesRunner:
         if isinstance(source, Path):
             raise TypeError("a build in a cluster takes its source from a repository")
         await self._sources.put(source, spec)
+        if left_out := sorted(spec.config.group("global").keys() - variables_of(spec, plan).keys()):
+            await log.write(f"---> Not given to the build, because it needs its own: {', '.join(left_out)}\n")
         return await self.resume(spec, plan, log)
 
     async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
