@@ -100,7 +100,7 @@ class Bench:
         """
         remote = f"ssh://{_user(server)}@{HOST}:{self.port(server)}/{app}.git"
         environment = git_environment(self.base) | {"GIT_SSH_COMMAND": shlex.join(self.ssh())}
-        with self._hook(server):
+        with self._hook(server, app):
             started = time.perf_counter()
             process = await asyncio.create_subprocess_exec(
                 *("git", "-C", str(source), "push", "--quiet", remote, refs),
@@ -116,12 +116,12 @@ class Bench:
         return took
 
     @contextmanager
-    def _hook(self, server: str) -> Iterator[None]:
+    def _hook(self, server: str, app: str) -> Iterator[None]:
         if server == "builder":
             yield
             return
         with self.sshd.hooks.expect("push") as token:
-            (self.sshd.base / "token").write_text(token)
+            (self.sshd.base / "tokens" / f"{app}.git").write_text(token)
             yield
 
     async def large_push(self, server: str, source: Path, refs: str) -> float:
@@ -278,17 +278,21 @@ async def _logins(bench: Bench) -> AsyncIterator[Figure]:
 
 
 async def _small_pushes(bench: Bench, source: Path) -> AsyncIterator[Figure]:
-    gate = asyncio.Semaphore(AT_ONCE)
+    """Of sshd, which only stores, and of the builder, which builds and releases as well."""
+    for server, refs in (("sshd", _STORED), ("builder", _BUILT)):
+        gate = asyncio.Semaphore(AT_ONCE)
 
-    async def push(app: str) -> float:
-        async with gate:
-            return await bench.push("builder", source, app, _BUILT)
+        async def push(app: str, server: str = server, refs: str = refs, gate: asyncio.Semaphore = gate) -> float:
+            async with gate:
+                return await bench.push(server, source, app, refs)
 
-    started, cpu = time.perf_counter(), bench.builder.cpu
-    taken = await asyncio.gather(*(push(_granted(bench, f"small-{number}")) for number in range(SMALL)))
-    note = f"all of {SMALL} succeeded, {AT_ONCE} at a time, in {time.perf_counter() - started:.1f} s; "
-    note += _cpu(cpu, bench.builder.cpu, SMALL)
-    yield Figure("small push, built and released, median", statistics.median(taken), "s", 0.5, note=note)
+        started, cpu = time.perf_counter(), bench.builder.cpu
+        taken = await asyncio.gather(*(push(_granted(bench, f"small-{number}")) for number in range(SMALL)))
+        note = f"all of {SMALL} succeeded, {AT_ONCE} at a time, in {time.perf_counter() - started:.1f} s"
+        if server == "builder":
+            note += f"; {_cpu(cpu, bench.builder.cpu, SMALL)}"
+        what, target = ("built and released", 0.5) if server == "builder" else ("stored", None)
+        yield Figure(f"small push to {server}, {what}, median", statistics.median(taken), "s", target, note=note)
 
 
 async def _memory(bench: Bench, source: Path) -> AsyncIterator[Figure]:

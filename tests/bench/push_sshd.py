@@ -57,7 +57,7 @@ if [ ! -d "$repository" ]; then
   printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfilemode = true\\n\\tbare = true\\n' > "$repository/config"
   echo 'ref: refs/heads/main' > "$repository/HEAD"
 fi
-token=$(cat {base}/token)
+token=$(cat "{base}/tokens/${{app%\\'}}")
 exec env -i {environment} BUILDER_TOKEN="$token" git receive-pack "$repository"
 """
 
@@ -119,7 +119,7 @@ def _write(base: Path, *, port: int, repos: Path, public_key: Path, hooks: HookS
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(base / "host_key")
     (base / "host_key").chmod(0o600)
     shutil.copy(public_key, base / "authorized_keys")
-    (base / "token").write_text("")
+    (base / "tokens").mkdir()
     (base / "sshd_config").write_text(_CONFIGURATION.format(host=HOST, port=port, base=base))
     environment = GitEnvironment(hooks_dir=hooks.hooks_dir, hook_socket=hooks.socket, max_push_bytes=2**30)
     values = {**environment.serving(token="x", protocol=None)}

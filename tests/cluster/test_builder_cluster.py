@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -15,18 +16,15 @@ import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
-from pydantic import SecretStr
 
 from builder.ssh.hostkeys import load_host_keys
 from integration.builder_ssh.far_side import FarSide
 from integration.builder_ssh.world import Outcome, World, commit, open_world
 from shared.events import BuildSucceeded
 from support import eventually
-from support.build_source import address_of_machine
-from support.buildpack_images import builder_image, run_image
+from support.builder_cluster import BuildPlace, build_images, build_place, build_settings
 from support.cluster_image import REGISTRY, REGISTRY_OF_PODS
 from support.fixtures import MakeDatabase
-from support.imagebuilder_image import imagebuilder_image
 from support.kubectl import Kubectl
 from support.tools import free_port
 
@@ -34,7 +32,7 @@ pytestmark = pytest.mark.timeout(2400)  # the first one makes the images that bu
 SECONDS: Final = 300.0
 DOCKERFILE: Final = "FROM busybox:1\nRUN echo built > /built && sleep 3 && echo after the sleep\nCMD cat /built\n"
 PYTHON: Final = {
-    "requirements.txt": "is-odd-or-even==0.0.1\n",
+    "requirements.txt": "",
     "Procfile": "web: python -m http.server $PORT\n",
     "app.py": "",
 }
@@ -46,28 +44,15 @@ class Builders:
 
     path: Path
     database_url: str
-    namespace: str
+    place: BuildPlace
     kubectl: Kubectl
     images: dict[str, str]
     far_side: FarSide = field(default_factory=FarSide)
 
     @asynccontextmanager
-    async def started(self) -> AsyncIterator[World]:
+    async def started(self, **changes: object) -> AsyncIterator[World]:
         port = free_port()
-        settings: dict[str, Any] = {
-            "runner": "kubernetes",
-            "kubeconfig": Path(os.environ["KUBECONFIG"]),
-            "build_namespace": self.namespace,
-            "registry": REGISTRY_OF_PODS,
-            "insecure_registries": [REGISTRY_OF_PODS],
-            "registry_mirrors": {"docker.io": REGISTRY_OF_PODS},
-            **self.images,
-            "source_url": f"http://{address_of_machine()}:{port}",
-            "source_token_key": SecretStr("k" * 32),
-            "storage_url": f"file://{self.path / 'storage'}",
-            "build_memory_limit": "1Gi",
-        }
-        (self.path / "storage").mkdir(exist_ok=True)
+        settings = build_settings(self.place, self.images, storage=self.path / "storage", port=port) | changes
         async with open_world(
             self.path, self.database_url, is_scripted=False, far_side=self.far_side, **settings
         ) as world:
@@ -86,23 +71,22 @@ class Builders:
 @pytest.fixture(scope="module")
 def images(kubectl: Kubectl) -> dict[str, str]:
     """What builds run, as settings of the builder."""
-    return {"imagebuilder_image": imagebuilder_image(), "builder_image": builder_image(), "run_image": run_image()}
+    return build_images()
 
 
 @pytest.fixture
-def namespace(kubectl: Kubectl) -> Iterator[str]:
-    name = f"hi-builds-{uuid4().hex[:8]}"
-    kubectl("create", "namespace", name)
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+def place(tmp_path: Path, kubectl: Kubectl) -> Iterator[BuildPlace]:
+    """Where builds run, and the builder's rights there."""
+    with build_place(kubectl, tmp_path) as made:
+        yield made
 
 
 @pytest_asyncio.fixture
 async def builders(
-    tmp_path: Path, namespace: str, kubectl: Kubectl, images: dict[str, str], make_database: MakeDatabase
+    tmp_path: Path, place: BuildPlace, kubectl: Kubectl, images: dict[str, str], make_database: MakeDatabase
 ) -> Builders:
     load_host_keys(tmp_path / "ssh")
-    return Builders(tmp_path, await make_database("builder"), namespace, kubectl, images)
+    return Builders(tmp_path, await make_database("builder"), place, kubectl, images)
 
 
 async def pushed(world: World, app: str, files: dict[str, str | bytes]) -> Outcome:
@@ -127,7 +111,7 @@ def is_in_registry(image: str) -> bool:
 
 
 async def left_behind(builders: Builders) -> list[str]:
-    found = await asyncio.to_thread(builders.kubectl.get, "jobs,secrets", "-n", builders.namespace)
+    found = await asyncio.to_thread(builders.kubectl.get, "jobs,secrets", "-n", builders.place.namespace)
     objects = [f"{one['kind']}/{one['metadata']['name']}" for one in found["items"]]
     return objects + [str(path) for path in (builders.path / "storage").rglob("*") if path.is_file()]
 
@@ -148,7 +132,7 @@ async def test_a_dockerfile_is_built_in_a_job_and_lands_in_the_registry(builders
 async def test_an_app_without_a_dockerfile_is_built_by_buildpacks(builders: Builders) -> None:
     builders.far_side.values = [{"name": name, "value": "/nowhere", "group": "global"} for name in ("PATH", "PLACE")]
     async with builders.started() as world:
-        outcome = await pushed(world, "pie", {**PYTHON, "requirements.txt": ""})
+        outcome = await pushed(world, "pie", {**PYTHON})
         assert outcome.status == 0, outcome.output
         assert (
             "Not given to the build, because it needs its own: PATH " in outcome.output
@@ -182,6 +166,80 @@ async def test_a_build_outlives_the_builder(builders: Builders) -> None:
         assert lines.count("after the sleep") == 1, "\n".join(lines)
         assert sum("RUN echo built" in line for line in lines) == 1
     await eventually(lambda: _nothing_left(builders), timeout=30)
+
+
+@pytest.mark.parametrize("stack", ["container", "buildpack"])
+async def test_what_a_build_may_do_as_the_cluster_has_it(builders: Builders, stack: str) -> None:
+    files: dict[str, str | bytes] = {**({"Dockerfile": DOCKERFILE} if stack == "container" else PYTHON)}
+    builders.far_side.values = [{"name": "PLACE", "value": "here", "group": "global"}]
+    limits = {"build_timeout": timedelta(minutes=7), "build_start_timeout": timedelta(minutes=2)}
+    async with builders.started(pod_node_selector="kubernetes.io/os:linux", **limits) as world:
+        pushing = asyncio.create_task(pushed(world, "shop", files))
+        await eventually(lambda: _is_there(builders), timeout=60)
+        job, pod, secret = [await asyncio.to_thread(_only_one, builders, kind) for kind in ("job", "pod", "secret")]
+        outcome = await pushing
+    assert outcome.status == 0, outcome.output
+    told = {"workflow.dev/app": "shop", "app.kubernetes.io/component": "build"}
+    for one in (job, pod, secret):
+        assert one["metadata"]["labels"].items() >= told.items()
+        assert one["metadata"]["annotations"]["workflow.dev/actor"] == "ana"
+    owners = [one["metadata"]["ownerReferences"][0]["uid"] for one in (pod, secret)]
+    assert owners == [job["metadata"]["uid"]] * 2
+    assert secret["immutable"]
+    assert job["spec"]["backoffLimit"] == 0
+    assert job["spec"]["activeDeadlineSeconds"] > (7 + 2) * 60
+    spec = pod["spec"]
+    assert spec["activeDeadlineSeconds"] == 7 * 60
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert (spec["restartPolicy"], spec["automountServiceAccountToken"], spec["enableServiceLinks"]) == (
+        *("Never", False, False),
+    )
+    assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "imagePullSecrets"}
+    assert {kind for volume in spec["volumes"] for kind in volume.keys() - {"name"}} == {"secret", "emptyDir"}
+    assert all("sizeLimit" in volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume)
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        _is_held_back(container, stack)
+
+
+def _is_held_back(container: dict[str, Any], stack: str) -> None:
+    """No more than it needs, and a limit on all that it uses."""
+    security = container["securityContext"]
+    added = ["SETUID", "SETGID"] if stack == "container" else None
+    assert (security["capabilities"]["drop"], security["capabilities"].get("add")) == (["ALL"], added)
+    assert security["allowPrivilegeEscalation"] is False
+    assert not security.get("privileged")
+    assert container["resources"]["limits"].keys() == {"cpu", "memory", "ephemeral-storage"}
+    assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
+    assert not any("/var/run/secrets" in mount["mountPath"] for mount in container["volumeMounts"])
+
+
+def test_what_a_builder_may_do(place: BuildPlace) -> None:
+    def may(*words: str, namespace: str = place.namespace) -> bool:
+        command = ("kubectl", "--kubeconfig", str(place.kubeconfig), "auth", "can-i", *words, "-n", namespace)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout.strip() in ("yes", "no"), done.stderr
+        return done.stdout.strip() == "yes"
+
+    assert may("create", "jobs.batch")
+    assert may("create", "secrets")
+    assert not may("get", "secrets")
+    assert not may("list", "secrets")
+    assert not may("create", "pods")
+    assert not may("create", "pods/exec")
+    assert not may("create", "rolebindings.rbac.authorization.k8s.io")
+    assert not may("create", "jobs.batch", namespace="kube-system")
+    assert not may("list", "pods", namespace="kube-system")
+    assert not may("create", "namespaces")
+
+
+async def _is_there(builders: Builders) -> bool:
+    found = await asyncio.to_thread(builders.kubectl.get, "pods", "-n", builders.place.namespace)
+    return any(pod["spec"].get("nodeName") for pod in found["items"])
+
+
+def _only_one(builders: Builders, kind: str) -> dict[str, Any]:
+    (found,) = builders.kubectl.get(kind, "-n", builders.place.namespace, "-l", "workflow.dev/build")["items"]
+    return dict(found)
 
 
 async def _nothing_left(builders: Builders) -> bool:

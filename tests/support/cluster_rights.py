@@ -75,7 +75,7 @@ def granted_rights(kubectl: Kubectl, directory: Path) -> Iterator[Rights]:
             manifest["metadata"]["labels"] = {_MARK: prefix}
             kubectl("create", "-f", "-", stdin=json.dumps(manifest))
         for account in accounts:
-            _write_kubeconfig(kubectl, account, rights.kubeconfig(account))
+            write_account_kubeconfig(kubectl, account, rights.kubeconfig(account))
         yield rights
     finally:
         kubectl("delete", _CLUSTER_SCOPED, "-l", f"{_MARK}={prefix}")
@@ -91,7 +91,8 @@ def _bindings_of_the_whole(apart: tuple[Manifest, ...], whole: Account) -> Itera
             yield {**binding, "metadata": {"name": name}, "subjects": [subject]}
 
 
-def _write_kubeconfig(kubectl: Kubectl, account: Account, path: Path) -> None:
+def write_account_kubeconfig(kubectl: Kubectl, account: Account, path: Path) -> None:
+    """Write the file that says which cluster, and that we are that account of it."""
     token = kubectl("create", "token", account.name, "-n", account.namespace, "--duration", _TOKEN_LIFETIME)
     view = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
     cluster = view["clusters"][0]["cluster"]

@@ -168,6 +168,7 @@ PROCESSES: Final = (
     _in("usage", ptype="web"),
     Step("find_key", {"fingerprint": "{fingerprint}"}),
     Step("list_keys_of_app", {"app_id": APP}),
+    Step("list_builds_to_keep", {"app_id": APP}),
     Step("list_keys_of", {"app_id": APP, "username": "bo"}),
     Step("get_config_to_build", body=PUSH),
     Step("create_pushed_build", body={**PUSH, **BUILD, "sha": "0123456789", "dryccfile": None}, settles=True),

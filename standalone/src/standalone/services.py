@@ -16,6 +16,7 @@ from standalone.postgres import EmbeddedPostgres
 
 CONTROLLER_AUDIENCE = "controller"
 BUILDER_AUDIENCE = "builder"
+RELEASES_KEPT = 10  # each has a workspace on this machine's disk
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def _controller(home: Home, config: Config, postgres: EmbeddedPostgres) -> Servi
         process_mark=config.home_id,
         app_domain=config.domain,
         app_url_template=config.url("{app}"),
+        releases_kept=RELEASES_KEPT,
     )
     return Service("controller", settings, lambda bus: create_app(settings, bus=bus))
 

@@ -100,6 +100,13 @@ async def test_node_apps_that_cannot_be_built(bench: Workbench, npm: None, files
     assert caught.value.message.startswith(message)
 
 
+async def test_a_node_version_alone_is_an_app_of_node(bench: Workbench) -> None:
+    require_tool("npm")
+    result = await bench.push({".node-version": "\n", "Procfile": "web: node x.js\n", "x.js": "console.log(1)"})
+    assert bench.log.headings[1:] == ["No packages to install"]
+    assert output_of(bench.workspace, result.procfile["web"]) == "1\n"
+
+
 async def test_a_machine_without_node(bench: Workbench, tmp_path: Path) -> None:
     bench.restart(host_environment={"PATH": str(tmp_path)})
     with pytest.raises(BuildFailedError, match="`node` and `npm` are not both on the PATH"):
@@ -166,7 +173,7 @@ async def test_images_are_built_and_removed(bench: Workbench, podman: Path) -> N
     files = {
         "Dockerfile": "FROM scratch\nARG GREETING=none COLOUR\nCOPY page /page\nENV COLOUR=$COLOUR\n",
         "worker.Dockerfile": "FROM scratch\nARG SIZE\nCOPY page /page\nLABEL size=$SIZE\n",
-        ".build-arg": "COLOUR=blue\n",
+        ".build-arg": "COLOUR='sky blue'\n",
         "page": "x",
         ".drycc/web.yaml": "kind: pipeline\nptype: web\ndeploy: {}\n",
         ".drycc/worker.yaml": (
@@ -187,7 +194,7 @@ async def test_images_are_built_and_removed(bench: Workbench, podman: Path) -> N
     sibling = bench.workspace.with_name(f"{bench.workspace.name}-worker")
     assert json.loads((sibling / "launch.json").read_text())["image"] == f"{tag}-worker"
     assert (sibling / "source" / "page").read_text() == "x"
-    assert "COLOUR=blue" in inspected(bench, podman, tag)["Config"]["Env"]
+    assert "COLOUR=sky blue" in inspected(bench, podman, tag)["Config"]["Env"]
     assert inspected(bench, podman, f"{tag}-worker")["Labels"]["size"] == "4 x"
     await bench.runner.discard("shop", None)
     assert not bench.workspaces.exists()

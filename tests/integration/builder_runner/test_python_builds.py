@@ -114,6 +114,48 @@ async def test_dependencies_that_only_a_build_backend_knows(bench: Workbench) ->
     assert output_of(bench.workspace, "cd / && demo") == "dynamic\n"
 
 
+async def test_a_setup_py_alone_is_a_project(bench: Workbench) -> None:
+    """pip has setuptools from the index for it, as for every project that names no build backend (PEP 517)."""
+    files = {
+        "setup.py": "from setuptools import setup\nsetup(name='demo', version='1', py_modules=['demo'])\n",
+        "demo.py": "print('of setup.py')\n",
+        "Procfile": "web: python -m demo\n",
+    }
+    result = await bench.push(files)
+    assert bench.log.headings[1:] == ["Installing project..."]
+    assert output_of(bench.workspace, f"cd / && {result.procfile['web']}") == "of setup.py\n"
+
+
+async def test_weakness_21_without_the_cache_everything_is_made_anew(bench: Workbench) -> None:
+    files = {"Procfile": "web: python -V", "requirements.txt": ""}
+    await bench.push(files)
+    await bench.push(files | {".clear-cache": ""})
+    assert len(bench.cached("venv")) == 2
+    bench.variables["DRYCC_DISABLE_CACHE"] = "true"
+    await bench.push(files)
+    assert len(bench.cached("venv")) == 3
+    bench.variables["DRYCC_DISABLE_CACHE"] = "0"
+    await bench.push(files)
+    assert bench.log.headings[1:] == ["Requirements unchanged, using the cached environment"]
+
+
+async def test_build_arguments_are_variables_of_the_build(bench: Workbench) -> None:
+    step = "import os\nprint('told', os.environ['GREETING'], os.environ['PATH'] != 'x')"
+    files = project(step) | {".build-arg": "GREETING='good day'\nPATH=x\n"}
+    files["requirements.txt"] = ".\n"
+    bench.variables |= {"GREETING": "of the app", "PIP_VERBOSE": "1"}
+    await bench.push(files)
+    assert "told good day True" in bench.log.text
+
+
+async def test_a_builder_image_is_said_to_be_ignored(bench: Workbench) -> None:
+    await bench.push({"Procfile": "web: sh -c true", ".packbuilder": "A malformed name"})
+    assert bench.log.headings == [
+        ".packbuilder is ignored: apps are built on this machine, without builder images",
+        "Procfile app detected, nothing to build",
+    ]
+
+
 async def test_a_project_without_build_backend_is_no_package(bench: Workbench) -> None:
     files = {"pyproject.toml": '[project]\nname = "x"\nversion = "1"\n', "uv.lock": "", "Procfile": "web: python -V"}
     await bench.push(files)

@@ -29,7 +29,8 @@ class ConfigQuestion(BaseModel):
 class FarSide:
     """Who owns which key (in SHA256 form or MD5) and who may push where.
 
-    `is_away` makes every controller endpoint fail; with a `builder_key` it takes that header and no token.
+    `is_away` makes every controller endpoint fail; with a `builder_key` it takes that header and no token. `agents`
+    asked it; `releases` are the bodies it was sent to make a release of, `answer_release` answers these, not a success.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -39,6 +40,9 @@ class FarSide:
     values: list[dict[str, Any]] = field(default_factory=list)
     is_away: bool = False
     questions: list[str] = field(default_factory=list)
+    agents: set[str | None] = field(default_factory=set)
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    answer_release: Callable[[], Awaitable[Response]] | None = None
     signing_key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "test", "alg": "ES256"}))
 
     def token(self, *, audience: str, scope: str, subject: str = "builder") -> str:
@@ -56,6 +60,7 @@ class FarSide:
         async def controller(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
             if not request.url.path.startswith("/v2/"):
                 return await call_next(request)
+            self.agents.add(request.headers.get("User-Agent"))
             if self.builder_key is not None:
                 is_known = request.headers.get("X-Drycc-Builder-Auth") == self.builder_key
             else:
@@ -74,13 +79,20 @@ class FarSide:
             user = self.keys[fingerprint]
             return {"username": user, "apps": [app for name, app in sorted(self.grants) if name == user]}
 
-        @app.post("/v2/hooks/config")
+        @app.post("/v2/hooks/config/")
         async def config(question: ConfigQuestion) -> Any:
             if self.is_away:
                 return Response(status_code=503)
             if (question.receive_user, question.receive_repo) not in self.grants:
                 return Response('"object does not exist or does not have permission."', status_code=403)
             return {"app": question.receive_repo, "values": self.values, "uuid": str(uuid4())}
+
+        @app.post("/v2/hooks/build/")
+        async def build(request: Request) -> Any:
+            self.releases.append(await request.json())
+            if self.answer_release is not None:
+                return await self.answer_release()
+            return {"release": {"version": len(self.releases) + 1}}
 
         @app.post("/oauth/token/")
         async def token(audience: Annotated[str, Form()], scope: Annotated[str, Form()]) -> Any:

@@ -51,6 +51,7 @@ async def test_the_builders_key_is_sent_instead_of_a_token(short_path: Path, mak
         world.far_side.builder_key = key.get_secret_value()
 
         assert (await world.push(ana, source, "shop")).status == 0
+        assert world.far_side.agents == {"drycc-builder"}
         world.far_side.builder_key = "another"
         assert "its controller does not answer" in (await world.push(ana, source, "shop")).output
 

@@ -20,20 +20,6 @@ from support.fixtures import MakeDatabase
 MIB = 1024 * 1024
 
 
-async def test_a_second_push_is_told_who_pushes_since_when(world: World, ana: Path, source: Path) -> None:
-    bo = world.add_user("bo", "shop")
-    world.runner.may_end.clear()
-    first = asyncio.create_task(world.push(ana, source, "shop"))
-    await eventually(lambda: world.runner.running)
-
-    second = await world.push(bo, source, "shop")
-    world.runner.may_end.set()
-
-    assert second.status == 128
-    assert "remote error: Another git push is ongoing: ana pushes shop since " in second.output
-    assert (await first).status == 0
-
-
 async def test_two_apps_are_built_at_the_same_time(world: World, source: Path) -> None:
     cy = world.add_user("cy", "one", "two")
     world.runner.may_end.clear()
@@ -52,8 +38,7 @@ async def test_trap_04_a_client_killed_during_the_upload_changes_nothing(world: 
     kill_group(client)
     await client.communicate()
 
-    await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
-    assert world.processes() == []
+    await eventually(lambda: not world.processes())
     assert world.events == []
     assert (await world.push(ana, source, "shop")).status == 0
 
@@ -67,12 +52,12 @@ async def test_a_client_killed_during_the_build_does_not_stop_it(world: World, a
     world.runner.may_end.set()
 
     await eventually(lambda: "build.succeeded" in world.event_types())
-    await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
+    await eventually(lambda: world.context.ssh.sessions.turns.present("shop") is None)
     assert "Everything up-to-date" in (await world.push(ana, source, "shop")).output
     assert world.processes() == []
 
 
-async def test_trap_05_a_frozen_client_is_found_out_and_frees_the_lock(
+async def test_trap_05_a_frozen_client_is_found_out_and_its_git_ended(
     short_path: Path, make_database: MakeDatabase
 ) -> None:
     quick: dict[str, Any] = {"ssh_keepalive_interval": timedelta(milliseconds=200), "ssh_keepalive_count": 1}
@@ -83,7 +68,7 @@ async def test_trap_05_a_frozen_client_is_found_out_and_frees_the_lock(
         try:
             await eventually(lambda: _quarantines(world))
             kill_group(client, signal.SIGSTOP)
-            await eventually(lambda: world.context.ssh.sessions.locks.holder("shop") is None)
+            await eventually(lambda: not world.processes())
         finally:
             kill_group(client)
             await client.communicate()
@@ -105,7 +90,7 @@ async def test_an_upload_without_data_is_closed(short_path: Path, make_database:
         await idle.wait()
 
         assert b"nothing was received for a while" in said
-        assert world.context.ssh.sessions.locks.holder("shop") is None
+        await eventually(lambda: not world.processes())
 
 
 async def test_weakness_10_a_push_that_is_too_large_is_stopped(short_path: Path, make_database: MakeDatabase) -> None:
@@ -132,7 +117,7 @@ async def test_a_dead_hook_cancels_the_build(world: World, ana: Path, source: Pa
     assert outcome.status == 1
     assert "pre-receive hook declined" in outcome.output
     await eventually(lambda: "build.cancelled" in world.event_types())
-    assert world.context.ssh.sessions.locks.holder("shop") is None
+    assert world.context.ssh.sessions.turns.present("shop") is None
 
 
 async def test_a_stopped_builder_tells_the_pusher_and_records_it(short_path: Path, make_database: MakeDatabase) -> None:

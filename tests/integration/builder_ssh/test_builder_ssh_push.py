@@ -277,5 +277,6 @@ async def test_nothing_is_left_behind(world: World, ana: Path, source: Path, ser
     if service == "clone":
         await run("git", "ls-remote", world.remote("shop"), environment=world.git_environment(ana))
 
-    assert world.context.ssh.sessions.locks.holder("shop") is None
+    assert world.context.ssh.sessions.turns.present("shop") is None
+    assert not world.processes()
     assert not list((world.settings.repos / "shop.git" / "objects").glob("tmp_objdir*"))

@@ -13,6 +13,8 @@ from pathlib import Path
 import asyncssh
 import psutil
 import pytest
+from asyncssh.constants import MSG_GLOBAL_REQUEST
+from asyncssh.packet import Boolean, String
 
 from integration.builder_ssh.world import World, commit, git_environment, run
 from support import eventually
@@ -180,6 +182,25 @@ async def test_weakness_05_one_connection_has_a_bounded_number_of_sessions(
                 return False
 
         await eventually(answers)
+
+
+async def test_weakness_05_answers_that_nobody_reads_make_no_memory_grow(world: World, ana: Path) -> None:
+    question = String(b"anything") + Boolean(True)
+    async with connected(world, ana) as client:
+        assert client._transport is not None
+        (connection,) = world.context.ssh._connections
+        answers = connection._connection._transport
+        client._transport.pause_reading()
+        most = 0
+        for _ in range(100):
+            for _ in range(2000):
+                client.send_packet(MSG_GLOBAL_REQUEST, question)
+            await asyncio.sleep(0.01)
+            most = max(most, answers.get_write_buffer_size())
+        assert most < 2 * MIB
+        assert (await world.ssh(ana, "ping")).output.strip().endswith("pong")
+        client.abort()
+    await eventually(lambda: not world.context.ssh._connections)
 
 
 async def test_weakness_24_who_may_not_push_cannot_hold_the_lock(world: World, ana: Path, source: Path) -> None:

@@ -139,6 +139,35 @@ async def test_a_build_goes_on_with_the_next_builder_and_is_deployed_once(platfo
     assert platform.told() == {"build.requested": 1, "build.started": 1, "build.succeeded": 1}
 
 
+async def test_who_pushes_again_follows_the_build_that_goes_on(platform: Platform) -> None:
+    await platform.stopped_in_mid_build()
+    async with platform.builder() as world:
+        pushing = asyncio.create_task(world.push(platform.path / "key-ana", platform.path / "app", "shop"))
+        await eventually(lambda: world.context.ssh.sessions.turns.waiting("shop") == 1)
+        platform.elsewhere.lines.append("second")
+        platform.elsewhere.is_over = True
+        told = await pushing
+    assert told.status == 0, told.output
+    assert [told.output.count(f"remote: {word}") for word in ("first", "second")] == [1, 1]
+    assert "shop:v2 deployed" in told.output
+    assert platform.told() == {"build.requested": 1, "build.started": 1, "build.succeeded": 1}
+
+
+async def test_another_commit_waits_for_the_build_that_goes_on_and_is_told_when_the_builder_stops(
+    platform: Platform,
+) -> None:
+    await platform.stopped_in_mid_build()
+    await commit(platform.path / "app", {"new": "1"})
+    async with platform.builder() as world:
+        pushing = asyncio.create_task(world.push(platform.path / "key-ana", platform.path / "app", "shop"))
+        await eventually(lambda: world.context.ssh.sessions.turns.waiting("shop") == 1)
+    told = await pushing
+    assert told.status == 1
+    assert "ana builds main at" in told.output
+    assert "the builder is being restarted: push again in a moment; nothing of this push was stored" in told.output
+    assert len(platform.elsewhere.specs) == 2
+
+
 async def test_a_build_that_fails_later_is_told_by_the_next_builder(platform: Platform) -> None:
     await platform.stopped_in_mid_build()
     platform.elsewhere.fails = platform.elsewhere.is_over = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from builder.domain.images import pinned
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.manifests import name_of, render
-from builder.runner.kubernetes.tokens import is_source_token
+from builder.runner.kubernetes.tokens import is_source_token, registry_password
 from builder.runner.port import AppConfig, BuildLimits, BuildSpec, ConfigValue, Plan
 from support.golden import check_golden
 
@@ -76,6 +78,13 @@ def test_a_build_of_dockerfiles_is_as_somebody_has_looked_at_it() -> None:
 
 def test_a_build_by_buildpacks_is_as_somebody_has_looked_at_it() -> None:
     check_golden(GOLDEN / "buildpack.yaml", render(SPEC, BUILDPACKS, CONFIG))
+
+
+def test_weakness_01_a_build_has_an_account_of_its_own_where_we_make_the_tokens() -> None:
+    secret, _ = render(SPEC, PLAN, replace(CONFIG, registry_auth=None))
+    account = f"{SPEC.build_id}:{registry_password(KEY, SPEC.build_id)}"
+    auths = json.loads(secret["stringData"]["registry"])["auths"]
+    assert auths == {CONFIG.registry: {"auth": b64encode(account.encode()).decode()}}
 
 
 def test_code_of_the_app_and_its_buildpacks_sees_no_credentials() -> None:

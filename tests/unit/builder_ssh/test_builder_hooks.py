@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -89,7 +88,7 @@ async def test_a_token_is_good_once_and_only_while_its_push_runs(server: HookSer
 
 async def test_nonsense_is_refused(server: HookServer[str]) -> None:
     with server.expect("push") as token:
-        for request in (b"x\n", b"[]\n", b"{}\n", json.dumps({"token": token, "refs": [["a"]]}).encode() + b"\n"):
+        for request in (b"x\n\n", b"\n\n", b"ref a b c\n\n", f"token {token}\nref a\n\n".encode()):
             reader, writer = await asyncio.open_unix_connection(server.socket)
             writer.write(request)
             assert (await reader.read()).endswith(b"\x001\n")
@@ -100,8 +99,7 @@ async def test_a_hook_that_dies_cancels_its_handler(server: HookServer[str], ans
     answers.waits = True
     with server.expect("push") as token:
         reader, writer = await asyncio.open_unix_connection(server.socket)
-        request: dict[str, object] = {"token": token, "refs": [], "options": [], "quarantine": None}
-        writer.write(json.dumps(request).encode() + b"\n")
+        writer.write(f"token {token}\n\n".encode())
         await reader.readexactly(4)
         writer.close()
         async with asyncio.timeout(10):

@@ -1,19 +1,16 @@
-"""Login limits, push locks and the cache of key look-ups."""
+"""Login limits and the cache of key look-ups."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
-from builder.domain.errors import ControllerUnavailableError, PushInProgressError, TooManyCommandsError
+from builder.domain.errors import ControllerUnavailableError, TooManyCommandsError
 from builder.services.accounts import AccountCache
 from builder.services.controller import Account, Fingerprints, speaks_our_version
 from builder.services.limits import Caller, CommandLimits
-from builder.services.locks import PushLocks
 from builder.ssh.limits import FailedLogins, LoginLimits, group_of
-from support import FakeClock
 
 KEY = Fingerprints(sha256="SHA256:x", md5="aa:bb")
 
@@ -25,20 +22,6 @@ def test_connections_are_counted_per_address_and_in_total() -> None:
     assert [limits.enter("b"), limits.enter("c")] == [True, False]
     limits.leave("a")
     assert limits.enter("c")
-
-
-def test_a_lock_says_who_holds_it_since_when() -> None:
-    clock = FakeClock()
-    locks = PushLocks(clock)
-    with locks.hold("shop", "ana"):
-        clock.advance(timedelta(seconds=90))
-        with pytest.raises(PushInProgressError) as caught, locks.hold("shop", "bo"):
-            pass
-        with locks.hold("other", "bo"):
-            pass
-    assert caught.value.detail == "Another git push is ongoing: ana pushes shop since 10:00:00 UTC"
-    with locks.hold("shop", "bo"):
-        pass
 
 
 def test_commands_are_counted_per_address_key_and_app() -> None:

@@ -3,7 +3,6 @@ left without a call."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,35 +26,18 @@ from controller.engine.kubernetes.kinds import (
 )
 from controller.engine.kubernetes.lists import HAVE_KEYED_LISTS
 from controller.engine.kubernetes.rbac import (
-    Resource,
     api_rights,
     api_rights_in_app,
     render_guard,
     render_rights,
-    rules,
     worker_rights,
     worker_rights_in_app,
 )
+from shared.kubernetes.rights import Resource, rules
+from support.client_calls import SUBRESOURCES, VERBS, Call, calls
 from support.rights_page import PAGE, render
 
 PACKAGE: Final = Path(controller.engine.kubernetes.__file__).parent
-Call = tuple[str, str, str]
-"""Where a method of the client is called: module, function, method."""
-
-VERBS: Final[Mapping[str, tuple[str, ...]]] = {
-    "get": ("get",),
-    "list": ("list",),
-    "pages": ("list",),
-    "watch": ("watch",),
-    "apply": ("create", "patch"),
-    "create": ("create",),
-    "patch": ("patch",),
-    "delete": ("delete",),
-}
-SUBRESOURCES: Final[Mapping[str, tuple[Resource, tuple[str, ...]]]] = {
-    "pod_logs": (("", "pods/log"), ("get",)),
-    "websocket": (("", "pods/exec"), ("get", "create")),
-}
 WRITTEN: Final = tuple(kind for kind in ALL if kind.order is not None)
 REPLACED: Final = (SECRET, ROLE_BINDING)
 WORKER, API = "worker", "api"
@@ -94,7 +76,6 @@ PROCESSES: Final[Mapping[str | tuple[str, str], tuple[str, ...]]] = {
     ("engine", "check_volume"): (API,),
     ("engine", "stop_instance"): (API,),
 }
-NO_RIGHT_NEEDED: Final = ("open", "close", "discover", "served", "calls")
 
 
 def test_every_call_has_its_right_and_every_right_a_call() -> None:
@@ -109,12 +90,12 @@ def test_every_call_has_its_right_and_every_right_a_call() -> None:
 
 
 def test_the_tables_above_name_calls_that_there_are() -> None:
-    there = {(module, function, method) for module, function, method, _ in _calls()}
+    there = {(module, function, method) for module, function, method, _ in calls(PACKAGE, kinds)}
     assert sorted(set(KINDS) - there) == []
 
 
 def _needed(process: str) -> Iterator[tuple[Resource, str]]:
-    for module, function, method, constant in _calls():
+    for module, function, method, constant in calls(PACKAGE, kinds):
         by = PROCESSES.get((module, function)) or PROCESSES.get(module)
         assert by, f"{module}.{function} calls client.{method}: say in PROCESSES which process gets there"
         if process not in by:
@@ -128,30 +109,6 @@ def _needed(process: str) -> Iterator[tuple[Resource, str]]:
         if module == "watcher" and process == API:
             found = SHOWN
         yield from (((kind.group, kind.plural), verb) for kind in found for verb in VERBS[method])
-
-
-def _calls() -> Iterator[tuple[str, str, str, Kind | None]]:
-    """Every call of a method of the client: module, function, method, and the kind where it is a constant."""
-    for path in sorted(PACKAGE.glob("*.py")):
-        if path.stem in ("client", "calls", "transport"):
-            continue
-        for function in ast.walk(ast.parse(path.read_text())):
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield from ((path.stem, function.name, *call) for call in _calls_in(function))
-
-
-def _calls_in(function: ast.AST) -> Iterator[tuple[str, Kind | None]]:
-    for node in ast.walk(function):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-            continue
-        owner, method = node.func.value, node.func.attr
-        called = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
-        if called.lstrip("_") != "client" or method in NO_RIGHT_NEEDED:
-            continue
-        assert method in VERBS or method in SUBRESOURCES, f"client.{method} is new: which rights does it need?"
-        first = node.args[0] if node.args else None
-        constant = getattr(kinds, first.id, None) if isinstance(first, ast.Name) else None
-        yield method, constant if isinstance(constant, Kind) else None
 
 
 def manifests() -> dict[tuple[str, str], dict[str, Any]]:

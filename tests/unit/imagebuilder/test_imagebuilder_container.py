@@ -157,9 +157,9 @@ def test_a_dockerfile_that_is_not_there_is_told(tmp_path: Path, work: Path, file
         built(tmp_path, work, files)
 
 
-def test_a_quote_that_is_not_closed_is_told(tmp_path: Path, work: Path) -> None:
-    with pytest.raises(BuildFailed, match=r"\.build-arg cannot be read"):
-        built(tmp_path, work, {"Dockerfile": "", ".build-arg": "A='b"})
+def test_a_build_argument_that_is_none_is_told(tmp_path: Path, work: Path) -> None:
+    with pytest.raises(BuildFailed, match=r"\.build-arg line 2 cannot be read"):
+        built(tmp_path, work, {"Dockerfile": "", ".build-arg": "A='b\n'c\n"})
 
 
 def test_more_images_than_can_be_reported_are_refused_before_they_are_built(tmp_path: Path, work: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.tools import require_tool
 
 CNB = Path(__file__).parents[3] / "services/builder/imagebuilder/buildpacks/cnb"
 
@@ -72,6 +75,16 @@ def test_the_first_group_that_fits_is_chosen(place: Place, files: dict[str, str]
     code, output = place.run("detector")
     assert code == 0, output
     assert place.group() == group
+
+
+def test_a_node_version_alone_is_an_app_without_packages(place: Place) -> None:
+    require_tool("node")
+    place.write(**{".node-version": "\n", "Procfile": "web: node x.js"})
+    assert place.run("detector")[0] == 0
+    code, output = place.run("builder")
+    assert code == 0, output
+    assert "No packages to install" in output
+    assert (place.layers / "workflow_node/modules/env.launch/NODE_ENV.default").read_text() == "production"
 
 
 def test_nothing_that_fits_is_said_with_what_would(place: Place) -> None:
@@ -164,3 +177,71 @@ def test_links_that_buildpack_code_left_are_not_followed(place: Place, tmp_path:
     code, output = place.run("builder")
     assert code == 51
     assert "the layer workflow/procfile:evil is a link" in output
+
+
+# The package is in the image only: it is asked in a process of its own.
+ASK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from phases.group import named_group
+from phases.images import _entry_point, processes_of, unsupported
+layers = Path(sys.argv[2])
+group = named_group(layers / "group.toml")
+processes = processes_of(group, layers)
+scripts = {name: process.script for name, process in processes.items()}
+print(json.dumps([scripts, _entry_point(processes, "web"), list(unsupported(group, layers))]))
+"""
+
+
+def ask(layers: Path) -> Any:
+    """What export makes of layers that programs of somebody else have left."""
+    command = [sys.executable, "-c", ASK, str(CNB / "lifecycle"), str(layers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+
+def test_what_other_buildpacks_leave_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "group.toml").write_text('[[group]]\nid = "acme/go"\nversion = "1.2"\napi = "0.8"\nhomepage = "x"\n')
+    folder = tmp_path / "acme_go"
+    (folder / "tools" / "exec.d").mkdir(parents=True)
+    (folder / "tools.toml").write_text("[types]\nlaunch = true\n")
+    (folder / "launch.toml").write_text(
+        '[[processes]]\ntype = "job"\ncommand = "run it"\nargs = ["a b"]\n'
+        '[[processes]]\ntype = "once"\ncommand = "/bin/x"\nargs = ["$A"]\ndirect = true\n'
+        '[[processes]]\ntype = "serve"\ncommand = ["server"]\nargs = ["-v"]\ndefault = true\nworking-dir = "/w w"\n'
+    )
+    scripts, entry_point, words = ask(tmp_path)
+    assert scripts == {
+        "job": "#!/bin/sh\nexec bash -c 'run it '\"'\"'a b'\"'\"''\n",
+        "once": "#!/bin/sh\nexec /bin/x '$A'\n",
+        "serve": "#!/bin/sh\ncd '/w w' || exit\nexec server -v\n",
+    }
+    assert entry_point == ["/cnb/process/serve"]
+    assert words == ["exec.d of the layer acme/go:tools is not run when the app starts"]
+
+
+@pytest.mark.parametrize("name", ["..", "config", "a b", "app", "../x/..", ""])
+def test_a_group_of_strangers_names_nothing_outside_of_its_layers(tmp_path: Path, name: str) -> None:
+    (tmp_path / "group.toml").write_text(f'[[group]]\nid = "{name}"\nversion = "1"\n')
+    answer = ask(tmp_path)
+    if name == "../x/..":  # one directory of that odd name, inside
+        assert answer == [{}, ["/cnb/lifecycle/launcher"], []]
+    else:
+        assert "cannot be one" in answer
+
+
+@pytest.mark.parametrize("ptype", ["..", "a/b", ".x", ""])
+def test_a_process_of_strangers_is_a_file_beside_the_others(tmp_path: Path, ptype: str) -> None:
+    (tmp_path / "group.toml").write_text('[[group]]\nid = "acme"\nversion = "1"\n')
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "acme" / "launch.toml").write_text(f'[[processes]]\ntype = "{ptype}"\ncommand = ["x"]\n')
+    assert "is no process type" in ask(tmp_path)
+
+
+def test_weakness_20_each_process_of_a_procfile_starts_its_own_line(place: Place) -> None:
+    place.write(Procfile="web: ./server\nworker: ./work --all 'a b'\n")
+    assert [place.run(program)[0] for program in ("detector", "builder")] == [0, 0]
+    scripts, entry_point, _ = ask(place.layers)
+    assert scripts["worker"] == "#!/bin/sh\nexec bash -c './work --all '\"'\"'a b'\"'\"''\n"
+    assert (entry_point, sorted(scripts)) == (["/cnb/process/web"], ["web", "worker"])

@@ -15,6 +15,7 @@ import pytest
 
 LIFECYCLE = Path(__file__).parents[3] / "services/builder/imagebuilder/buildpacks/cnb/lifecycle"
 BASIC = base64.b64encode(b"shop:s3cret").decode()
+SCOPES = "repository:shop/shop:push repository:shop/base:pull"
 # The package is installed in the image only: it is asked in a process of its own.
 CHECK = """
 import sys
@@ -30,13 +31,19 @@ else:
 
 
 class Door(http.server.ThreadingHTTPServer):
-    """A registry's way in; `asks` is `Basic` or `Bearer`, `heard` the credentials that came."""
+    """A registry's way in; `asks` is `Basic` or `Bearer`, `heard` the credentials that came.
+
+    Who asks for a token gets the statuses of `token_failures` first. With `keeps`, nobody may delete.
+    """
 
     def __init__(self, asks: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asks = asks
         self.host = f"127.0.0.1:{self.server_port}"
         self.heard: list[tuple[str, str]] = []
+        self.queries: list[str] = []
+        self.token_failures: list[int] = []
+        self.keeps = False
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,6 +51,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._hear()
+        self.server.queries.append(self.path.partition("?")[2])
+        if self.server.token_failures:
+            return self._answer(self.server.token_failures.pop(0))
         if self.headers.get("Authorization") != f"Basic {BASIC}":
             return self._answer(401)
         return self._answer(200, body=json.dumps({"token": "t0ken"}).encode())
@@ -52,15 +62,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._hear()
         wanted = f"Basic {BASIC}" if self.server.asks == "Basic" else "Bearer t0ken"
         if self.headers.get("Authorization") != wanted:
-            realm = (
-                f'Bearer realm="http://{self.server.host}/token",service="registry",scope="repository:shop/shop:push"'
-            )
+            realm = f'Bearer realm="http://{self.server.host}/token",service="registry",scope="{SCOPES}"'
             return self._answer(401, {"WWW-Authenticate": realm if self.server.asks == "Bearer" else 'Basic realm="x"'})
         return self._answer(202, {"Location": f"http://{self.server.host}/v2/shop/shop/blobs/uploads/1"})
 
     def do_DELETE(self) -> None:
         self._hear()
-        self._answer(204)
+        self._answer(401 if self.server.keeps else 204)
 
     def _hear(self) -> None:
         self.server.heard.append((self.path.partition("?")[0], self.headers.get("Authorization", "")))
@@ -109,3 +117,16 @@ def test_credentials_of_another_registry_are_not_sent(door: Door, tmp_path: Path
     said = check(door, tmp_path, {"registry.example": {"auth": BASIC}})
     assert said.startswith("401 ")
     assert {credentials for _, credentials in door.heard} == {""}
+
+
+def test_who_may_not_delete_may_push(door: Door, tmp_path: Path) -> None:
+    door.keeps = True
+    assert check(door, tmp_path, {door.host: {"auth": BASIC}}) == "may push\n"
+
+
+@pytest.mark.parametrize("door", ["Bearer"], indirect=True)
+def test_each_scope_is_asked_for_and_a_token_server_that_is_away_is_waited_for(door: Door, tmp_path: Path) -> None:
+    door.token_failures = [503]
+    assert check(door, tmp_path, {door.host: {"auth": BASIC}}) == "may push\n"
+    asked = "service=registry&scope=repository%3Ashop%2Fshop%3Apush&scope=repository%3Ashop%2Fbase%3Apull"
+    assert door.queries == [asked, asked]

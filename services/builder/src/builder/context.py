@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from builder.background.cleaner import Cleaner
 from builder.background.consumers import Consumers
 from builder.git.environment import GitEnvironment
 from builder.git.hooks import HookServer
@@ -18,20 +19,28 @@ from builder.runner.port import BuildLimits, Runner
 from builder.runners import Running, SourceDoor, running_runner
 from builder.schema.tables import outbox
 from builder.services.accounts import AccountCache
-from builder.services.builds import Builds, ConfigOf
+from builder.services.builds import Builds
 from builder.services.controller import BuilderKey, ControllerClient
+from builder.services.deploys import Deploys, Push
 from builder.services.limits import CommandLimits
-from builder.services.locks import PushLocks
 from builder.services.logs import BuildLogs
-from builder.services.pushes import Push, Pushes
+from builder.services.outcome import ReleasesByEvents
+from builder.services.pushes import Pushes
 from builder.services.records import BuildRecords
+from builder.services.registry_access import RegistryAccess
+from builder.services.release_calls import ReleaseCalls
+from builder.services.release_records import ReleaseRecords
+from builder.services.releases import Releases
+from builder.services.releases_by_hook import ReleasesByHook
 from builder.services.removal import AppRemoval
+from builder.services.retention import Retention
 from builder.services.sessions import GitSessions
+from builder.services.turns import Turns
 from builder.services.verdicts import Verdicts
 from builder.settings import Settings
 from builder.ssh.server import SshServer
 from shared.auth import ServiceTokens, TokenVerifier
-from shared.bus import Bus, connect_bus
+from shared.bus import Bus, InProcessBus, connect_bus
 from shared.clock import Clock, SystemClock
 from shared.db import Database
 from shared.http import create_client
@@ -52,6 +61,7 @@ class Context:
     logs: BuildLogs
     ssh: SshServer
     source_door: SourceDoor | None
+    registry: RegistryAccess | None
 
 
 @asynccontextmanager
@@ -69,13 +79,16 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
         passport = await stack.enter_async_context(
             create_client(base_url=settings.passport_url, socket=settings.passport_socket)
         )
-        accounts, controller = await _controller(settings, passport, stack)
+        auth = _auth_at_controller(settings, passport)
+        accounts, controller = await _controller(settings, auth, stack)
+        calls = await _release_calls(settings, auth, stack)
         running = Running(runner) if runner else await stack.enter_async_context(running_runner(settings))
-        parts = _Parts(settings, database, clock, running.runner, controller.config)
+        parts = _Parts(settings, database, clock, running=running, controller=controller, calls=calls)
         await parts.recover()
         await Consumers(records=parts.records, verdicts=parts.verdicts, removal=parts.removal).subscribe(bus)
         owner = await stack.enter_async_context(TaskOwner())
         owner.start("builder-relay", Relay(database, outbox, bus, clock).run)
+        owner.start("builder-cleaner", parts.cleaner.run)
         stack.push_async_callback(parts.packer.close)
         await parts.hooks.start()
         stack.push_async_callback(parts.hooks.close)
@@ -84,6 +97,7 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
         stack.push_async_callback(ssh.close)
         stack.push_async_callback(parts.builds.close)
         stack.push_async_callback(ssh.drain)
+        stack.push_async_callback(parts.turns.close)
         yield Context(
             database=database,
             bus=bus,
@@ -93,6 +107,7 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
             logs=parts.logs,
             ssh=ssh,
             source_door=running.door,
+            registry=parts.registry,
         )
 
 
@@ -100,12 +115,22 @@ class _Parts:
     """The objects of our own, wired."""
 
     def __init__(
-        self, settings: Settings, database: Database, clock: Clock, runner: Runner, config_of: ConfigOf
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Clock,
+        *,
+        running: Running,
+        controller: ControllerClient,
+        calls: ReleaseCalls,
     ) -> None:
+        runner, config_of = running.runner, controller.config
         self._settings = settings
         self._clock = clock
         self.records = BuildRecords(database, clock)
+        self.registry = RegistryAccess.of(settings, self.records, clock)
         self.verdicts = Verdicts()
+        self.turns = Turns(clock)
         self.logs = BuildLogs(settings.build_logs, max_bytes=settings.build_log_bytes)
         self.repositories = Repositories(settings.repos)
         hooks_dir = settings.run_dir / "git-hooks"
@@ -116,39 +141,67 @@ class _Parts:
             mark=settings.process_mark,
         )
         self.packer = Packer(self.repositories, self.environment)
+        retention = Retention(
+            database=database,
+            clock=clock,
+            runner=runner,
+            logs=self.logs,
+            wanted_of=controller.wanted,
+            images=running.images,
+            sources=running.door.sources if running.door is not None else None,
+            kept=settings.builds_kept,
+            logs_kept=settings.build_logs_kept,
+            cache_kept=settings.build_cache_kept,
+        )
         self.builds = Builds(
             runner=runner,
             records=self.records,
             logs=self.logs,
-            verdicts=self.verdicts,
+            releases=_releases(settings, self.verdicts, calls, ReleaseRecords(database, clock)),
             config_of=config_of,
             at_once=settings.builds_at_once,
-            kept=settings.builds_kept,
-            verdict_timeout=settings.verdict_timeout,
+            tidy=retention.after_build,
         )
-        self.pushes = Pushes(
+        deploys = Deploys(
             runner=runner,
             builds=self.builds,
             records=self.records,
-            environment=self.environment,
+            turns=self.turns,
+            config_of=config_of,
             limits=BuildLimits(settings.build_timeout, settings.build_disk_bytes),
         )
+        self.pushes = Pushes(deploys=deploys, environment=self.environment)
         self.hooks: HookServer[Push] = HookServer(
             socket=settings.hook_socket, hooks_dir=hooks_dir, handler=self.pushes.answer_hook
         )
         self.removal = AppRemoval(
-            builds=self.builds, records=self.records, repositories=self.repositories, logs=self.logs, runner=runner
+            builds=self.builds,
+            records=self.records,
+            repositories=self.repositories,
+            logs=self.logs,
+            runner=runner,
+            images=running.images,
+        )
+        self.cleaner = Cleaner(
+            database=database,
+            clock=clock,
+            retention=retention,
+            removal=self.removal,
+            repositories=self.repositories,
+            logs=self.logs,
+            interval=settings.clean_interval,
         )
 
     async def recover(self) -> None:
         """Clear up after an earlier process that did not get to do it."""
         await asyncio.to_thread(self.repositories.sweep)
-        await self.builds.recover()
+        for run in await self.builds.recover():
+            self.turns.keep(run)
 
     def sessions(self, controller: ControllerClient) -> GitSessions:
         return GitSessions(
             controller=controller,
-            locks=PushLocks(self._clock),
+            turns=self.turns,
             repositories=self.repositories,
             hooks=self.hooks,
             environment=self.environment,
@@ -164,27 +217,46 @@ def _database(settings: Settings) -> Database:
     return Database(settings.database_url, pool_size=settings.database_pool_size)
 
 
+def _releases(settings: Settings, verdicts: Verdicts, calls: ReleaseCalls, records: ReleaseRecords) -> Releases:
+    if settings.releases_by == "hook":
+        return ReleasesByHook(calls, records, patience=settings.verdict_timeout)
+    return ReleasesByEvents(verdicts, idle_timeout=settings.verdict_timeout)
+
+
 async def _bus(settings: Settings, bus: Bus | None, stack: AsyncExitStack) -> Bus:
-    """The bus that was passed in, which its owner closes, or one of our own."""
-    if bus is not None:
+    """The bus that was passed in, which its owner closes, or one of our own.
+
+    A builder that asks for its releases has one that nobody else is on: a controller that heard of a build would make
+    a second release of it.
+    """
+    if settings.releases_by == "hook":
+        if not settings.bus_url.startswith("memory:"):
+            raise SettingsError("BUILDER_BUS_URL: is not used with BUILDER_RELEASES_BY=hook; leave it out")
+        own: Bus = InProcessBus()
+    elif bus is not None:
         return bus
-    own = connect_bus(settings.bus_url)
+    else:
+        own = connect_bus(settings.bus_url)
     stack.push_async_callback(own.close)
     return own
 
 
-async def _controller(
-    settings: Settings, passport: httpx.AsyncClient, stack: AsyncExitStack
-) -> tuple[AccountCache, ControllerClient]:
-    tokens = ServiceTokens(
+def _auth_at_controller(settings: Settings, passport: httpx.AsyncClient) -> httpx.Auth:
+    """The key of controllers that know builders by one, or tokens."""
+    if settings.controller_key is not None:
+        return BuilderKey(settings.controller_key)
+    return ServiceTokens(
         client=passport,
         client_id=settings.client_id,
         client_secret=settings.client_secret,
         audience="controller",
         scopes=["controller:hook"],
     )
-    key = settings.controller_key
-    auth = tokens if key is None else BuilderKey(key)
+
+
+async def _controller(
+    settings: Settings, auth: httpx.Auth, stack: AsyncExitStack
+) -> tuple[AccountCache, ControllerClient]:
     client = await stack.enter_async_context(
         create_client(base_url=settings.controller_url, socket=settings.controller_socket, auth=auth)
     )
@@ -192,3 +264,11 @@ async def _controller(
     accounts = AccountCache(controller.account)
     stack.push_async_callback(accounts.close)
     return accounts, controller
+
+
+async def _release_calls(settings: Settings, auth: httpx.Auth, stack: AsyncExitStack) -> ReleaseCalls:
+    """A client of its own: its connections are never used twice."""
+    client = await stack.enter_async_context(
+        create_client(base_url=settings.controller_url, socket=settings.controller_socket, auth=auth)
+    )
+    return ReleaseCalls(client, timeout=settings.controller_timeout, patience=settings.verdict_timeout)

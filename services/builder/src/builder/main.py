@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from builder.api import builds
+from builder.api import builds, registry
 from builder.context import open_context
 from builder.runner.port import Runner
 from builder.settings import Settings
@@ -40,4 +40,5 @@ def create_app(settings: Settings, *, bus: Bus | None = None, runner: Runner | N
         checks={"database": database_answers, "bus": bus_answers, "ssh": ssh_listens},
     )
     app.include_router(builds.router)
+    app.include_router(registry.router)
     return app

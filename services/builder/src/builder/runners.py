@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import httpx
+
+from builder.registry.client import Account, RegistryClient
+from builder.registry.images import RegistryImages
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
+from builder.runner.kubernetes.tokens import docker_auth
 from builder.runner.local.config import LocalRunnerConfig
 from builder.runner.local.runner import LocalRunner
 from builder.runner.port import Runner
 from builder.settings import Settings
 from builder.storage.settings import storage_of
+from shared.http import create_client
 from shared.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -31,10 +36,12 @@ class SourceDoor:
 
 @dataclass(frozen=True)
 class Running:
-    """A runner that has been started; `door` is None for one whose builds need none."""
+    """A runner that has been started; `door` is None for one whose builds need none, and `images` for one that has no
+    registry."""
 
     runner: Runner
     door: SourceDoor | None = None
+    images: RegistryImages | None = None
 
 
 @asynccontextmanager
@@ -63,9 +70,17 @@ async def running_runner(settings: Settings) -> AsyncIterator[Running]:
     runner = KubernetesRunner(access, config, sources)
     try:
         await runner.start()
-        yield Running(runner, SourceDoor(sources, config.source_token_key))
+        async with create_client(base_url=f"https://{settings.registry}") as client:
+            yield Running(runner, SourceDoor(sources, config.source_token_key), _images(settings, client))
     finally:
         await runner.close()
+
+
+def _images(settings: Settings, client: httpx.AsyncClient) -> RegistryImages:
+    host, password = settings.registry, settings.registry_password
+    account = Account(settings.registry_username, password.get_secret_value()) if password is not None else None
+    registry = RegistryClient(client, host=host, is_insecure=host in settings.insecure_registries, account=account)
+    return RegistryImages(registry, host=host)
 
 
 def _local(settings: Settings) -> Runner:
@@ -88,6 +103,9 @@ def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
         registry_auth=_registry_auth(settings),
         builder_image=settings.builder_image,
         run_image=settings.run_image,
+        registry_account=_registry_account(settings),
+        builder_images=tuple(settings.builder_images),
+        builder_run_images=settings.builder_run_images,
         insecure_registries=tuple(settings.insecure_registries),
         registry_mirrors=settings.registry_mirrors,
         pull_policy=settings.imagebuilder_pull_policy,
@@ -101,9 +119,17 @@ def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
     )
 
 
-def _registry_auth(settings: Settings) -> str:
-    """The docker auth file with which builds push."""
+def _registry_account(settings: Settings) -> tuple[str, str] | None:
+    """The account with which we read at our registry."""
+    if settings.registry_password is None:
+        return None
+    return settings.registry_username, settings.registry_password.get_secret_value()
+
+
+def _registry_auth(settings: Settings) -> str | None:
+    """The docker auth file with which all builds push; None where each has its own."""
+    if settings.registry_token_key is not None:
+        return None
     if settings.registry_password is None:
         return json.dumps({"auths": {}})
-    account = f"{settings.registry_username}:{settings.registry_password.get_secret_value()}"
-    return json.dumps({"auths": {settings.registry: {"auth": b64encode(account.encode()).decode()}}})
+    return docker_auth(settings.registry, settings.registry_username, settings.registry_password.get_secret_value())

@@ -40,6 +40,10 @@ class Settings(KubernetesSettings, StorageSettings):
         json_schema_extra=legacy("DRYCC_BUILDER_KEY"),
     )
     controller_timeout: timedelta = Field(timedelta(seconds=10), description="Deadline of one call to the controller.")
+    releases_by: Literal["events", "hook"] = Field(
+        "events",
+        description="How the controller makes releases: of events on the bus, or when asked (`POST /v2/hooks/build/`).",
+    )
 
     ssh_host: str = Field("0.0.0.0", description="Address that the SSH server listens on.")  # noqa: S104 - a public server
     ssh_port: int = Field(2223, ge=0, le=65535, description="Port of the SSH server; 0 picks a free one.")
@@ -89,7 +93,21 @@ class Settings(KubernetesSettings, StorageSettings):
     build_disk_bytes: int = Field(4 * GIB, ge=MIB, description="What a build may write to disk.")
     build_log_bytes: int = Field(32 * MIB, ge=1024, description="A stored log is cut off after this many bytes.")
     builds_at_once: int = Field(4, ge=1, description="Builds of different apps that run at the same time.")
-    builds_kept: int = Field(10, ge=1, description="Workspaces kept of each app's last deployed builds.")
+    builds_kept: int = Field(
+        10,
+        ge=1,
+        description="Each app's newest builds are kept, besides those that the controller may roll back to; those that "
+        "ran last where it cannot tell.",
+    )
+    build_logs_kept: int = Field(
+        100, ge=1, description="Each app's newest logs are kept, besides those of kept builds."
+    )
+    build_cache_kept: timedelta = Field(
+        timedelta(days=30), description="Layers that builds keep in the registry for the next one are removed then."
+    )
+    clean_interval: timedelta = Field(
+        timedelta(hours=1), description="Look this often for what nobody needs any more, and for deleted apps."
+    )
     verdict_timeout: timedelta = Field(
         timedelta(minutes=5), description="How long a push waits to hear of its release."
     )

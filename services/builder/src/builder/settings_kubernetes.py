@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
+from builder.domain.builders import check_pattern
 from shared.settings import ServiceSettings, legacy
 
 _LABEL = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*):(?P<value>[A-Za-z0-9_.-]*)")
@@ -37,6 +39,31 @@ class KubernetesSettings(ServiceSettings):
     registry_password: SecretStr | None = Field(
         None, description="kubernetes runner: its password.", json_schema_extra=legacy("DRYCC_REGISTRY_PASSWORD")
     )
+    registry_token_key: SecretStr | None = Field(
+        None,
+        description="kubernetes runner: with this key (PEM, EC P-256) we sign the tokens of a registry with token "
+        "authentication, and each build gets an account of its own; none: builds push with the account above.",
+    )
+    registry_token_certificate: str = Field(
+        "", description="kubernetes runner: its certificate (PEM), which the registry has in rootcertbundle."
+    )
+    registry_token_issuer: str = Field(
+        "workflow-builder", description="kubernetes runner: issuer of these tokens, as in the registry's configuration."
+    )
+    registry_token_service: str = Field(
+        "registry", description="kubernetes runner: service of these tokens, as in the registry's configuration."
+    )
+    registry_shared: Annotated[list[str], NoDecode] = Field(
+        default=["library/", "workflow/"],
+        description="kubernetes runner: with such tokens, what the names of repositories begin with that all builds "
+        "may pull, with commas between.",
+    )
+    registry_pull_username: str = Field(
+        "", description="kubernetes runner: with such tokens, account of machines, which pulls everything."
+    )
+    registry_pull_password: SecretStr | None = Field(
+        None, description="kubernetes runner: its password; none: there is no such account."
+    )
     insecure_registries: list[str] = Field(
         default=[], description="kubernetes runner: registries that speak plain HTTP, host:port each."
     )
@@ -55,14 +82,24 @@ class KubernetesSettings(ServiceSettings):
         "", description="kubernetes runner: image of the buildpacks, for apps without Dockerfile."
     )
     run_image: str = Field("", description="kubernetes runner: image that these run on.")
+    builder_images: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="kubernetes runner: builder images that apps may choose (.packbuilder, project.toml), with commas "
+        "between; * is anything but /, * alone any image: docker.io/paketobuildpacks/*. None: only the platform's own.",
+    )
+    builder_run_images: dict[str, str] = Field(
+        default={},
+        description="kubernetes runner: on what apps of chosen builder images run, by such a pattern, as JSON; for "
+        "others what the image itself names.",
+    )
     source_url: str = Field(
         "http://builder:8092", description="kubernetes runner: this service's HTTP interface, as builds reach it."
     )
     source_token_key: SecretStr | None = Field(
         None,
         min_length=32,
-        description="kubernetes runner: signs the tokens with which builds fetch their source; the same in all "
-        "processes and after a new start.",
+        description="kubernetes runner: makes the tokens with which builds fetch their source, and the passwords of "
+        "accounts of their own; the same in all processes and after a new start.",
     )
     pod_node_selector: str = Field(
         "", description="kubernetes runner: labels of machines that builds run on: pool:testing,disk:magnetic."
@@ -82,6 +119,18 @@ class KubernetesSettings(ServiceSettings):
     @classmethod
     def _is_readable(cls, value: str) -> str:
         _labels(value)
+        return value
+
+    @field_validator("registry_shared", "builder_images", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [word for part in value.split(",") if (word := part.strip())] if isinstance(value, str) else value
+
+    @field_validator("builder_images", "builder_run_images")
+    @classmethod
+    def _can_fit(cls, value: list[str] | dict[str, str]) -> list[str] | dict[str, str]:
+        for pattern in value:
+            check_pattern(pattern)
         return value
 
     @property

@@ -172,6 +172,7 @@ def policy_of(settings: Settings) -> Policy:
         quota=settings.namespace_default_quota_spec,
         reject_missing_procfile=settings.deploy_reject_if_procfile_missing,
         remove_missing_procfile=settings.deploy_procfile_missing_remove,
+        releases_kept=settings.releases_kept or None,
     )
 
 

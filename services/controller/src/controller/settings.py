@@ -80,6 +80,12 @@ class Settings(KubernetesSettings):
         description="A build without a Procfile removes process types; false: it keeps the Procfile of the one before.",
         json_schema_extra=legacy("DRYCC_DEPLOY_PROCFILE_MISSING_REMOVE"),
     )
+    releases_kept: int = Field(
+        100,
+        ge=0,
+        description="An app's newest releases that did not fail, and what runs, can be rolled back to; 0: all can. "
+        "Builders remove what older ones were built from.",
+    )
     pipeline_run_timeout: timedelta = Field(
         timedelta(seconds=3600),
         description="Limit of a release-phase command.",

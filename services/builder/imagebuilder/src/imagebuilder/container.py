@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,14 @@ from imagebuilder.source import fetch
 
 WORK: Final = Path("/work")
 _ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<words>.+)$", re.IGNORECASE | re.MULTILINE)
+_WORD = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Of these a Dockerfile may make use without an ARG of its own (Dockerfile reference, predefined ARGs).
 _PREDEFINED: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"})
 _MAX_DOCUMENT: Final = 1024**2
 _PROBE_SECONDS: Final = 60
+# Who lets us push may be a builder that is started anew, which takes longer than the tries that buildah makes.
+PUSH_PAUSES: Final = (4, 8, 16, 32)
 
 
 def build(inputs: Inputs, work: Path = WORK) -> bytes:
@@ -93,7 +97,14 @@ class _Builder:
         """
         heading(f"Pushing {entry.image}...")
         digest_file = self._work / f"digest-{entry.ptype}"
-        finished = self._run(buildah.push_command(entry.image, digest_file=digest_file, credentials=self._credentials))
+        command = buildah.push_command(entry.image, digest_file=digest_file, credentials=self._credentials)
+        finished = self._run(command)
+        for pause in PUSH_PAUSES:
+            if not failures.may_heal(finished):
+                break
+            heading(f"The registry does not answer: pushing again in {pause} s...")
+            time.sleep(pause)
+            finished = self._run(command)
         if finished.status != 0:
             raise failures.explain_push(entry.image, finished)
         digest = digest_file.read_text().strip()
@@ -148,16 +159,33 @@ def read_document(source: Path, path: str) -> str:
 def tree_arguments(source: Path) -> dict[str, str]:
     """Build arguments of the file `.build-arg`: words `NAME=VALUE`, quoted as in a shell where they hold blanks.
 
+    A line of which not every word has that form is one `NAME=VALUE` to its end. The builder's early checks read the
+    same (`builder.domain.build_arguments`).
+
     Raises:
-        BuildFailed: a quote is not closed.
+        BuildFailed: a line is neither.
     """
     if not (source / ".build-arg").exists():
         return {}
+    found: dict[str, str] = {}
+    content = read_document(source, ".build-arg").removeprefix("\ufeff")
+    for number, line in enumerate(map(str.strip, content.splitlines()), start=1):
+        if line and not line.startswith("#"):
+            words = [_WORD.fullmatch(word) for word in _shell_words(line)]
+            for word in words if words and None not in words else [_WORD.fullmatch(line)]:
+                if word is None:
+                    raise BuildFailed(
+                        "build-failed", f".build-arg line {number} cannot be read", "Write NAME='some value'."
+                    )
+                found[word["name"]] = word["value"]
+    return found
+
+
+def _shell_words(line: str) -> list[str]:
     try:
-        words = shlex.split(read_document(source, ".build-arg"))
-    except ValueError as error:
-        raise BuildFailed("build-failed", f".build-arg cannot be read: {error}", "Write NAME='some value'.") from error
-    return {name: value for name, _, value in (word.partition("=") for word in words) if name}
+        return shlex.split(line)
+    except ValueError:  # a quote that is not closed: the line is one value
+        return []
 
 
 def build_arguments(dockerfile: str, common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

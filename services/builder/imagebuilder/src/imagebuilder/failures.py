@@ -20,6 +20,10 @@ _NETWORK = re.compile(
     r"TLS handshake|x509:|server gave HTTP response|context deadline exceeded|EOF$|server misbehaving|50[0234] ",
     re.IGNORECASE,
 )
+_AWAY = re.compile(
+    r"i/o timeout|connection refused|connection reset|no route to host|context deadline exceeded|EOF$|50[0234] ",
+    re.IGNORECASE,
+)
 _RUN_NETWORK = re.compile(
     r"Temporary failure in name resolution|Could not resolve|Name or service not known|bad address|EAI_AGAIN|"
     r"Temporary failure resolving|Network is unreachable",
@@ -38,6 +42,11 @@ _COPY_MISSING = re.compile(r"no such file or directory|no items matching glob|no
 def cache_failed(finished: Finished) -> bool:
     """Whether it was only the cache that could not be used."""
     return finished.status != 0 and _CACHE.search(_complaint(finished.tail)) is not None
+
+
+def may_heal(finished: Finished) -> bool:
+    """Whether a push failed because the registry, or who says what we may do there, did not answer just then."""
+    return finished.status > 0 and _AWAY.search(_complaint(finished.tail)) is not None
 
 
 def explain_build(path: str, finished: Finished) -> BuildFailed:

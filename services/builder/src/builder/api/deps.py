@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 from uuid import UUID
@@ -10,8 +11,10 @@ from fastapi import Depends, Request
 from fastapi.security.utils import get_authorization_scheme_param
 
 from builder.context import Context
+from builder.domain.errors import RegistryLoginError
 from builder.runner.kubernetes.tokens import is_source_token
 from builder.runners import SourceDoor
+from builder.services.registry_access import RegistryAccess
 from shared.auth import Claims
 from shared.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 
@@ -47,6 +50,34 @@ def door_of_build(build_id: UUID, request: Request) -> SourceDoor:
     return door
 
 
+def token_server(request: Request) -> RegistryAccess:
+    """A dependency that gives the token server of the registry.
+
+    Raises:
+        NotFoundError: we are none.
+    """
+    registry = get_context(request).registry
+    if registry is None:
+        raise NotFoundError("this builder makes no tokens for a registry: BUILDER_REGISTRY_TOKEN_KEY is not set")
+    return registry
+
+
+def login_of(request: Request) -> tuple[str, str]:
+    """User name and password of the request (RFC 7617).
+
+    Raises:
+        RegistryLoginError: it has none that can be read.
+    """
+    scheme, text = get_authorization_scheme_param(request.headers.get("Authorization"))
+    try:
+        username, colon, password = b64decode(text, validate=True).decode().partition(":")
+    except ValueError:
+        colon = ""
+    if scheme.lower() != "basic" or not colon:
+        raise RegistryLoginError("send the user name and password of an account of the registry")
+    return username, password
+
+
 def _bearer(request: Request) -> str:
     scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
     if scheme.lower() != "bearer" or not token:
@@ -60,4 +91,6 @@ def _bearer(request: Request) -> str:
 InContext = Annotated[Context, Depends(get_context)]
 CanRead = Annotated[Claims, Depends(require(READ))]
 CanWrite = Annotated[Claims, Depends(require(WRITE))]
+TokenServer = Annotated[RegistryAccess, Depends(token_server)]
+Login = Annotated[tuple[str, str], Depends(login_of)]
 OwnSource = Annotated[SourceDoor, Depends(door_of_build)]

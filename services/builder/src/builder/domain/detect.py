@@ -9,15 +9,17 @@ from typing import ClassVar, Literal
 
 from shared.errors import InvalidInputError
 
-Kind = Literal["python", "node", "static", "procfile", "container"]
+Kind = Literal["python", "node", "static", "procfile", "container", "chosen"]
 CONTAINER, BUILDPACK = "container", "buildpack"
 
-PYTHON_FILES = ("requirements.txt", "pyproject.toml")
+PYTHON_FILES = ("requirements.txt", "pyproject.toml", "setup.py")
+NODE_FILES = ("package.json", ".node-version")
 STATIC_ROOTS = ("public", "")
-_LOOKED_FOR = "Dockerfile, requirements.txt, pyproject.toml, package.json, index.html, public/index.html, Procfile"
+_LOOKED_FOR = (
+    "Dockerfile, requirements.txt, pyproject.toml, setup.py, package.json, index.html, public/index.html, Procfile"
+)
 _UNSUPPORTED = {
     "Pipfile": "write requirements.txt with `pipenv requirements > requirements.txt` and commit it",
-    "setup.py": "add a requirements.txt with the line `.`, which installs this project and what it needs",
     "Gemfile": "Ruby needs a Dockerfile here",
     "go.mod": "Go needs a Dockerfile here, or a Procfile that names a program in the repository",
     "Cargo.toml": "Rust needs a Dockerfile here, or a Procfile that names a program in the repository",
@@ -50,12 +52,20 @@ class Detected:
 
 
 def detect(
-    names: Collection[str], *, asked: str | None, image_builds: Collection[str] = (), public: Collection[str] = ()
+    names: Collection[str],
+    *,
+    asked: str | None,
+    image_builds: Collection[str] = (),
+    public: Collection[str] = (),
+    has_builder: bool = False,
 ) -> Detected:
     """Choose the stack from the names in the root of the tree (directories end in `/`).
 
     A stack that was asked for wins (push option or the variable DRYCC_STACK), then a Dockerfile or a pipeline with
     `build` (the process types in `image_builds`), then the language, then a Procfile. `public` lists `public/`.
+    With a builder image of the app's choice (`has_builder`) that alone decides what it can build.
+
+    The buildpacks of our builder image (`imagebuilder/buildpacks`) detect the same: a test compares the two.
 
     Raises:
         NothingRecognisedError: nothing fits, or what was asked for does not exist or does not fit.
@@ -76,7 +86,7 @@ def detect(
         )
     if has_images and asked != BUILDPACK:
         return Detected(CONTAINER, "container")
-    return _detect_language(names, public)
+    return Detected(BUILDPACK, "chosen") if has_builder else _detect_language(names, public)
 
 
 def _detect_language(names: Collection[str], public: Collection[str]) -> Detected:
@@ -86,9 +96,10 @@ def _detect_language(names: Collection[str], public: Collection[str]) -> Detecte
         return Detected(BUILDPACK, "node")
     if ".python-version" in names:
         return Detected(BUILDPACK, "python")
-    for name in ("Pipfile", "setup.py"):
-        if name in names:
-            raise NothingRecognisedError(f"found {name}, which is not read: {_UNSUPPORTED[name]}")
+    if ".node-version" in names:
+        return Detected(BUILDPACK, "node")
+    if "Pipfile" in names:
+        raise NothingRecognisedError(f"found Pipfile, which is not read: {_UNSUPPORTED['Pipfile']}")
     if "Procfile" in names:
         return Detected(BUILDPACK, "procfile")
     if "index.html" in names or "index.html" in public:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from shared.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
+from shared.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 
 
 class UnknownCommandError(InvalidInputError):
@@ -32,18 +37,28 @@ class PushNotAllowedError(ForbiddenError):
         )
 
 
-class PushInProgressError(ConflictError):
-    """Another push to the same app has not ended yet."""
+class PushCancelledError(ConflictError):
+    """Somebody has ended a push before it was built; the reason is one sentence that says who."""
 
-    code = "push-in-progress"
-    title = "Another git push is ongoing"
+    code = "push-cancelled"
+    title = "The push was cancelled"
 
-    def __init__(self, app: str, username: str, since: datetime) -> None:
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; nothing of this push was stored")
+
+
+class BranchMovedError(ConflictError):
+    """While a push was sent or waited, another one was deployed that it does not contain."""
+
+    code = "branch-moved"
+    title = "The branch has moved"
+
+    def __init__(self, branch: str, tip: str) -> None:
         super().__init__(
-            f"Another git push is ongoing: {username} pushes {app} since {since:%H:%M:%S} UTC",
-            app=app,
-            username=username,
-            since=since.isoformat(),
+            f"{branch} has moved to {tip[:12]} meanwhile, which this push does not contain; nothing was changed: "
+            "fetch it, merge it and push again",
+            branch=branch,
+            tip=tip,
         )
 
 
@@ -87,6 +102,19 @@ class BuildEndedError(ConflictError):
         super().__init__(f"build {build_id} has {state} already", state=state)
 
 
+class RegistryLoginError(UnauthenticatedError):
+    """An account of the registry that we do not know, or not with this password. `errors` is what its clients print."""
+
+    code = "registry-login-failed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            detail,
+            headers={"WWW-Authenticate": 'Basic realm="registry"'},
+            errors=[{"code": "UNAUTHORIZED", "message": detail}],
+        )
+
+
 class StorageUnavailableError(UnavailableError):
     """Object storage does not answer, or refuses what we may do by its settings. The detail has its own words."""
 
@@ -119,3 +147,32 @@ class ArchiveTooLargeError(InvalidInputError):
             "keep large files out of the repository",
             max_bytes=max_bytes,
         )
+
+
+class AppGoneError(NotFoundError):
+    """The controller knows no app of that name."""
+
+    code = "app-gone"
+
+    def __init__(self, app: str) -> None:
+        super().__init__(f"the controller knows no app {app}", app=app)
+
+
+class RegistryUnavailableError(UnavailableError):
+    """The registry of images does not answer, or not to us."""
+
+    code = "registry-unavailable"
+    title = "The registry of images cannot be used"
+
+    def __init__(self, host: str, words: str) -> None:
+        super().__init__(f"the registry {host} cannot be used: {words}")
+
+
+class RegistryRefusesDeletesError(ConflictError):
+    """The registry is set up to delete nothing."""
+
+    code = "registry-refuses-deletes"
+    title = "The registry deletes nothing"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"the registry {host} deletes nothing; have it allow that (storage.delete.enabled)")

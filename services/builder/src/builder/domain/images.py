@@ -12,6 +12,16 @@ def tag_of(sha: str, number: int) -> str:
     return f"git-{sha[:12]}-{number}"
 
 
+def image_repository(app: str) -> str:
+    """The repository of an app's images, those of all process types."""
+    return f"{app}/{app}"
+
+
+def cache_repository(app: str) -> str:
+    """The repository in which builds of an app keep layers for the next one."""
+    return f"{app}/cache"
+
+
 def pinned(dryccfile: Mapping[str, object], images: Mapping[str, str]) -> dict[str, object]:
     """The checked `.drycc` with what was built in the place of names: nothing that is pushed later changes it.
 

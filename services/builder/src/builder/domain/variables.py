@@ -8,6 +8,9 @@ from collections.abc import Mapping
 TOOL_PREFIXES = ("DOCKER_", "BUILDAH_", "BUILDKIT_", "CONTAINERS_", "CONTAINER_", "STORAGE_")
 """With these, container tools are told where their storage, their daemon and the owner's registry logins are."""
 
+DISABLE_CACHE = "DRYCC_DISABLE_CACHE"
+"""With this variable of an app its builds do not use what earlier ones left (builder.md 13.4 and 18.21)."""
+
 # Variables of an app never replace these in a build: they decide which programs run and where things are written.
 _PROTECTED = frozenset(
     {
@@ -52,6 +55,11 @@ def is_protected(name: str) -> bool:
         or (upper.startswith("PIP_") and upper.removeprefix("PIP_") in _PROTECTED_PIP)
         or (upper.startswith("NPM_CONFIG_") and upper.removeprefix("NPM_CONFIG_") in _PROTECTED_NPM)
     )
+
+
+def is_disabled(value: str) -> bool:
+    """Whether that value of `DISABLE_CACHE` says so."""
+    return value.strip().lower() in ("1", "true", "yes")
 
 
 def app_variables(values: Mapping[str, str]) -> dict[str, str]:

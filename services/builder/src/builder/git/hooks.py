@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import shlex
 import sys
@@ -129,7 +128,10 @@ class HookServer(Generic[P]):
         hook = HookWriter(writer)
         try:
             await self._answer(reader, hook)
-        except (TimeoutError, ValueError, KeyError, TypeError) as exc:
+        except asyncio.IncompleteReadError as exc:
+            if exc.partial:
+                log.warning("hook_request_refused", reason="cut off")
+        except (TimeoutError, asyncio.LimitOverrunError, ValueError, KeyError) as exc:
             log.warning("hook_request_refused", reason=type(exc).__name__)
             await hook.write(refusal("The builder did not understand its own hook; this is a bug.").encode())
             await hook.end(1)
@@ -140,10 +142,8 @@ class HookServer(Generic[P]):
 
     async def _answer(self, reader: asyncio.StreamReader, hook: HookWriter) -> None:
         async with asyncio.timeout(REQUEST_SECONDS):
-            line = await reader.readline()
-        if not line:
-            return
-        token, request = _parse(line)
+            asked = await reader.readuntil(b"\n\n")
+        token, request = _parse(asked)
         push = self._expected.pop(token, None)
         if push is None:
             await hook.write(refusal("The builder does not know this push; nothing was changed.").encode())
@@ -173,13 +173,22 @@ def _interpreter() -> str:
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
-def _parse(line: bytes) -> tuple[str, HookRequest]:
-    """Read a hook's request; ValueError, KeyError or TypeError when it is malformed."""
-    data = json.loads(line)
-    options = (option.partition("=") for option in data["options"])
-    quarantine = data["quarantine"]
-    return str(data["token"]), HookRequest(
-        refs=tuple(RefUpdate(old, new, ref) for old, new, ref in data["refs"]),
-        quarantine=Path(quarantine) if quarantine else None,
+def _parse(asked: bytes) -> tuple[str, HookRequest]:
+    """Read a hook's request, see `hook_client`; KeyError or ValueError when it is malformed."""
+    facts: dict[str, list[str]] = {"token": [], "quarantine": [], "option": [], "ref": []}
+    for line in asked.decode("utf-8", "replace").rstrip("\n").split("\n"):
+        word, _, about = line.partition(" ")
+        facts[word].append(about)
+    (token,) = facts["token"]
+    options = (option.partition("=") for option in facts["option"])
+    return token, HookRequest(
+        refs=tuple(RefUpdate(*_three(line)) for line in facts["ref"]),
+        quarantine=Path(facts["quarantine"][0]) if facts["quarantine"] else None,
         options={name: value for name, _, value in options if name},
     )
+
+
+def _three(line: str) -> tuple[str, str, str]:
+    """`<old> <new> <ref>`: a ref is any characters but a few, so that only these two blanks separate."""
+    old, new, ref = line.split(" ", 2)
+    return old, new, ref

@@ -26,6 +26,10 @@ class Repositories:
     def path(self, app: str) -> Path:
         return self._root / f"{app}.git"
 
+    def apps(self) -> list[str]:
+        """The apps that have a repository."""
+        return [path.name.removesuffix(".git") for path in self._root.glob("[!.]*.git")]
+
     def ensure(self, app: str) -> Path:
         """The app's repository, made when it is missing. A crash half way leaves nothing at the final path."""
         path = self.path(app)

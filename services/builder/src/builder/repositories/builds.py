@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -59,11 +59,6 @@ class BuildRepository:
         query = select(func.coalesce(func.max(BuildRow.number), 0)).where(BuildRow.app == app)
         return int((await self._session.execute(query)).scalar_one()) + 1
 
-    async def deployed(self, app: str, *, limit: int) -> list[UUID]:
-        """Builds that ran last, the present one first: what a rollback may go back to."""
-        query = select(BuildRow.id).where(BuildRow.app == app, BuildRow.deployed_at.is_not(None))
-        return list(await self._session.scalars(query.order_by(BuildRow.deployed_at.desc()).limit(limit)))
-
     async def add(self, build: Build, *events: Event, request: dict[str, Any]) -> None:
         """Store a new build, and what it was asked for."""
         self._session.add(BuildRow(**asdict(build), request=request))
@@ -95,15 +90,18 @@ class BuildRepository:
         events: Sequence[Event],
         code: str | None = None,
         message: str | None = None,
+        release: Mapping[str, Any] | None = None,
+        images: Sequence[str] | None = None,
     ) -> None:
-        """The build is over; `code` and `message` say why, unless it succeeded.
+        """The build is over; `code` and `message` say why, unless it succeeded: then it has made `images`. `release` is
+        still to be asked for.
 
         The first end counts: what comes after it, because an answer to the commit was lost, changes nothing.
         """
         ended = await self._session.execute(
             update(BuildRow)
             .where(BuildRow.id == build_id, BuildRow.state.in_(UNFINISHED))
-            .values(state=state, ended_at=at, code=code, message=message)
+            .values(state=state, ended_at=at, code=code, message=message, release_request=release, images=images)
             .returning(BuildRow.id)
         )
         if ended.scalar_one_or_none() is not None:

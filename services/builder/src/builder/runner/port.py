@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 BuildFailureCode = Literal[
     "no-procfile",
     "bad-procfile",
     "bad-dryccfile",
+    "bad-builder",
     "nothing-recognised",
     "build-failed",
     "build-timeout",
@@ -79,13 +80,35 @@ class BuildSpec:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What the controller makes a release of. `image` is a reference that the engine understands."""
+    """What the controller makes a release of. `image` is a reference that the engine understands; `images` are all that
+    were made, where there may be others."""
 
     image: str
     stack: str
     procfile: dict[str, str]
     dryccfile: dict[str, object]
     dockerfile: str
+    images: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> list[str]:
+        """All that were made, each once."""
+        return list(dict.fromkeys((self.image, *self.images)))
+
+
+@dataclass(frozen=True)
+class ChosenBuilder:
+    """A builder image that the app asks for, in the place of the platform's own.
+
+    `name` is as the app wrote it, completed; `image` and `run_image` are pinned to digests. The build runs as `user`
+    and `group`, which the image wants.
+    """
+
+    name: str
+    image: str
+    run_image: str
+    user: int
+    group: int
 
 
 @dataclass(frozen=True)
@@ -93,7 +116,8 @@ class Plan:
     """Outcome of the early checks: all that is known of the result before anything was built.
 
     `kind` names what the runner recognised (`python`, `node`, ...), `stack` what the controller is told
-    (`buildpack` or `container`).
+    (`buildpack` or `container`). `builder` is None for the platform's own. `arguments` are those of `.build-arg`;
+    `is_fresh` asks for a build without what earlier ones left (`.clear-cache`). `notes` are told at its start.
     """
 
     stack: str
@@ -101,6 +125,16 @@ class Plan:
     procfile: dict[str, str]
     dryccfile: dict[str, object]
     dockerfile: str
+    builder: ChosenBuilder | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    is_fresh: bool = False
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def restored(cls, stored: Mapping[str, Any]) -> Plan:
+        """The plan that `dataclasses.asdict` made `stored` of, perhaps by way of JSON."""
+        chosen, notes = stored.get("builder"), tuple(stored.get("notes", ()))
+        return cls(**{**stored, "builder": ChosenBuilder(**chosen) if chosen else None, "notes": notes})
 
 
 class BuildFailedError(Exception):

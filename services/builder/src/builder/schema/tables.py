@@ -38,6 +38,8 @@ class BuildRow(Base):
         CheckConstraint(f"verdict IN ({VERDICTS})", name="verdict"),
         # Recovery at start looks for these only, and there are never many.
         Index("ix_builds_unfinished", "state", postgresql_where="state IN ('requested', 'running')"),
+        Index("ix_builds_products", "app", postgresql_where="images IS NOT NULL"),
+        Index("ix_builds_unreleased", "app", postgresql_where="release_request IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -58,3 +60,8 @@ class BuildRow(Base):
     verdict_message: Mapped[str | None] = mapped_column(Text)
     deployed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     request: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+    # References of what it has made; none where they are not known, null when there is nothing (any more).
+    images: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    # What the controller is asked for over HTTP, until the end of it is known, and when it was asked.
+    release_request: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+    release_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

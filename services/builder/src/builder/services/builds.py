@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID
 
 from builder.domain.builds import Build, BuildState
@@ -23,10 +22,9 @@ from builder.runner.port import (
     Tree,
 )
 from builder.services.logs import BuildLogs
-from builder.services.outcome import tell_outcome
 from builder.services.records import BuildRecords
+from builder.services.releases import Releases
 from builder.services.runs import BuildRun
-from builder.services.verdicts import Verdicts
 from builder.tasks import OneShots
 from shared.errors import SuiteError
 from shared.logging import bind_context, get_logger
@@ -52,23 +50,22 @@ class Builds:
         runner: Runner,
         records: BuildRecords,
         logs: BuildLogs,
-        verdicts: Verdicts,
+        releases: Releases,
         config_of: ConfigOf,
         at_once: int,
-        kept: int,
-        verdict_timeout: timedelta,
+        tidy: Callable[[str], Awaitable[None]],
     ) -> None:
         self._runner = runner
         self._lasting = runner if isinstance(runner, LastingRunner) else None
         self._config_of = config_of
         self._records = records
         self._logs = logs
-        self._verdicts = verdicts
+        self._releases = releases
         self._slots = asyncio.Semaphore(at_once)
-        self._kept = kept
-        self._verdict_timeout = verdict_timeout
+        self._tidy = tidy
         self._runs: dict[UUID, BuildRun] = {}
         self._tasks = OneShots()
+        self._clearing = OneShots()
 
     async def start(self, spec: BuildSpec, plan: Plan, tree: Tree) -> BuildRun:
         """Store the request and begin; `tree` must stay readable until the run is done."""
@@ -94,8 +91,9 @@ class Builds:
         for run in [run for run in self._runs.values() if run.spec.app == app and not run.is_built]:
             await self.cancel(run.spec.build_id, reason)
 
-    async def recover(self) -> None:
+    async def recover(self) -> Sequence[BuildRun]:
         """Go on with the builds that an earlier process left behind, or give them up where the runner cannot."""
+        resumed = []
         for build in await self._records.unfinished():
             asked = await self._records.request(build) if self._lasting is not None else None
             if asked is None:
@@ -104,15 +102,33 @@ class Builds:
             run = self._begin(*asked, None)
             run.log.conclude(progress("The builder was started anew; the build goes on."))
             log.info("build_resumed", app=build.app, build_id=str(build.id))
+            resumed.append(run)
+        for build in await self._releases.unreleased():
+            asked = await self._records.request(build)
+            if asked is not None:
+                resumed.append(self._go_on(*asked))
+        return resumed
 
     async def close(self) -> None:
         """Stop all builds and record that, unless they outlive us; those that wait for a verdict just stop waiting."""
         await self._tasks.close()
+        await self._clearing.drain(seconds=STOP_SECONDS)
+        await self._clearing.close()
 
     def _begin(self, spec: BuildSpec, plan: Plan, tree: Tree | None) -> BuildRun:
         run = BuildRun(spec, plan, tree, self._logs.create(spec.app, spec.build_id))
-        self._runs[spec.build_id] = run
-        self._tasks.spawn(self._carry_out(run), name=f"build-{spec.build_id}")
+        return self._spawn(run)
+
+    def _go_on(self, spec: BuildSpec, plan: Plan) -> BuildRun:
+        """Nothing but the release of a build is missing."""
+        run = BuildRun(spec, plan, None, self._logs.create(spec.app, spec.build_id), is_built=True)
+        run.log.conclude(progress("The builder was started anew; it goes on with the release."))
+        log.info("release_resumed", app=spec.app, build_id=str(spec.build_id))
+        return self._spawn(run)
+
+    def _spawn(self, run: BuildRun) -> BuildRun:
+        self._runs[run.spec.build_id] = run
+        self._tasks.spawn(self._carry_out(run), name=f"build-{run.spec.build_id}")
         return run
 
     async def _give_up(self, build: Build) -> None:
@@ -128,11 +144,10 @@ class Builds:
     async def _carry_out(self, run: BuildRun) -> None:
         bind_context(app=run.spec.app, build_id=str(run.spec.build_id), actor=run.spec.actor)
         try:
-            with self._verdicts.expect(run.spec.build_id) as news:
-                if await self._build(run):
+            with self._releases.expect(run) as outcome:
+                if run.is_built or await self._build(run):
                     run.log.conclude(progress("Build complete, making a release..."))
-                    is_well = await tell_outcome(run, news, idle_timeout=self._verdict_timeout)
-                    run.status = 0 if is_well else 1
+                    run.status = 0 if await outcome() else 1
         except asyncio.CancelledError:
             if run.is_built:
                 run.log.conclude(
@@ -150,8 +165,9 @@ class Builds:
         """Build and record how it went; False when there is no result."""
         try:
             result = await self._work(run)
-            await self._records.succeeded(run.spec.build_id, result)
-            await self._end(run)
+            release = self._releases.request(run.spec, result)
+            await self._records.succeeded(run.spec.build_id, result, release=release)
+            self._clear(run)
         except BuildFailedError as error:
             await self._fail(run, error)
         except asyncio.CancelledError:
@@ -159,7 +175,7 @@ class Builds:
                 await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
             else:
                 run.log.conclude(
-                    refusal("The builder is being restarted. The build goes on: see `drycc releases list`.")
+                    refusal("The builder is being restarted. The build goes on: push again in a moment to follow it.")
                 )
             raise
         except Exception:
@@ -211,13 +227,16 @@ class Builds:
             else:
                 return await self._lasting.resume(replace(run.spec, config=config), run.plan, run.log)
 
-    async def _end(self, run: BuildRun) -> None:
-        """Whatever the runner has of the build besides its result is not needed any more."""
+    def _clear(self, run: BuildRun) -> None:
+        """Whatever the runner has of the build besides its result is not needed any more; nobody waits for this."""
         if self._lasting is not None:
-            try:
-                await self._lasting.end(run.spec)
-            except SuiteError as exc:  # what stays ends by its own deadline
-                log.warning("build_not_cleared", error=exc.detail)
+            self._clearing.spawn(self._end(self._lasting, run.spec), name=f"clear-{run.spec.build_id}")
+
+    async def _end(self, runner: LastingRunner, spec: BuildSpec) -> None:
+        try:
+            await runner.end(spec)
+        except SuiteError as exc:  # what stays ends by its own deadline
+            log.warning("build_not_cleared", build_id=str(spec.build_id), error=exc.detail)
 
     async def _fail(self, run: BuildRun, error: BuildFailedError) -> None:
         is_cancelled = error.code == "cancelled"
@@ -230,13 +249,5 @@ class Builds:
             await self._records.cancelled(run.spec.build_id, error.message)
         else:
             await self._records.failed(run.spec.build_id, error)
-        await self._end(run)
+        self._clear(run)
         log.info("build_ended", state=state, code=error.code)
-
-    async def _tidy(self, app: str) -> None:
-        """Drop workspaces that no rollback will ask for; the next push tries again when it does not work."""
-        try:
-            keep = set(await self._records.deployed(app, limit=self._kept))
-            await self._runner.discard(app, keep)
-        except OSError as exc:
-            log.warning("workspaces_not_tidied", error=str(exc))

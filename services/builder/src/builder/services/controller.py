@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from builder.domain.errors import ControllerUnavailableError, PushNotAllowedError
+from builder.domain.errors import AppGoneError, ControllerUnavailableError, PushNotAllowedError
+from builder.domain.retention import Wanted
 from builder.runner.port import AppConfig, ConfigValue
 from shared.errors import SuiteError
 from shared.logging import get_logger
@@ -24,6 +26,8 @@ log = get_logger(__name__)
 API_VERSION: Final = (2, 3)
 API_VERSION_HEADER: Final = "DRYCC_API_VERSION"
 BUILDER_KEY_HEADER: Final = "X-Drycc-Builder-Auth"
+HEADERS: Final = {"User-Agent": "drycc-builder"}
+_NO_APP: Final = "No App matches"
 _VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.\d+)*")
 
 
@@ -66,6 +70,11 @@ class _ConfigItem(BaseModel):
 
 class _ConfigAnswer(BaseModel):
     values: list[_ConfigItem] = []
+
+
+class _WantedAnswer(BaseModel):
+    builds: list[UUID]
+    images: list[str] = []
 
 
 class ControllerClient:
@@ -114,7 +123,7 @@ class ControllerClient:
             ControllerUnavailableError: nobody can tell now.
         """
         body = {"receive_user": username, "receive_repo": app}
-        response = await self._ask("POST", "/v2/hooks/config", json=body)
+        response = await self._ask("POST", "/v2/hooks/config/", json=body)
         if response.status_code in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND):
             raise PushNotAllowedError(app, username)
         _expect_ok(response)
@@ -127,6 +136,27 @@ class ControllerClient:
                 ConfigValue(item.name, item.value, item.group, item.ptype) for item in items if item.value is not None
             )
         )
+
+    async def wanted(self, app: str) -> Wanted | None:
+        """The builds of the app that must be kept; None from a controller that does not know that question.
+
+        Raises:
+            AppGoneError: it knows no such app.
+            ControllerUnavailableError: nobody can tell now.
+        """
+        response = await self._ask("GET", f"/v2/hooks/builds/{quote(app)}")
+        if response.status_code == httpx.codes.NOT_FOUND and _NO_APP in response.text:
+            raise AppGoneError(app)
+        is_unknown = response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED)
+        # Without the header it is somebody in front of a controller that is away.
+        if is_unknown and _VERSION.fullmatch(response.headers.get(API_VERSION_HEADER, "")):
+            return None
+        _expect_ok(response)
+        try:
+            answer = _WantedAnswer.model_validate_json(response.content)
+        except ValidationError as exc:
+            raise _unusable(response) from exc
+        return Wanted(frozenset(answer.builds), frozenset(answer.images))
 
     async def _ask(self, method: str, path: str, *, json: object = None) -> httpx.Response:
         try:
@@ -151,9 +181,9 @@ class ControllerClient:
     async def _ask_twice(self, method: str, path: str, json: object) -> httpx.Response:
         """Ask again over a new connection when the other side had just closed the kept one; both calls only read."""
         try:
-            return await self._client.request(method, path, json=json)
+            return await self._client.request(method, path, json=json, headers=HEADERS)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return await self._client.request(method, path, json=json)
+            return await self._client.request(method, path, json=json, headers=HEADERS)
 
 
 def speaks_our_version(version: str) -> bool:

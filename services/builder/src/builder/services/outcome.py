@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
+from builder.domain.builds import Build
 from builder.domain.text import failure, indented, progress, refusal
+from builder.runner.port import BuildResult, BuildSpec
 from builder.services.records import LOG_LINES
+from builder.services.releases import Outcome
 from builder.services.runs import BuildRun
-from builder.services.verdicts import ReleaseNews
+from builder.services.verdicts import ReleaseNews, Verdicts
 from shared.events import ReleaseCreated, ReleaseDeployed, ReleaseFailed, ReleaseProgress, ReleaseRejected
+
+
+class ReleasesByEvents:
+    """Releases that the controller makes by itself when it hears `build.succeeded`, and tells of by `release.*`."""
+
+    def __init__(self, verdicts: Verdicts, *, idle_timeout: timedelta) -> None:
+        self._verdicts = verdicts
+        self._idle_timeout = idle_timeout
+
+    def request(self, spec: BuildSpec, result: BuildResult) -> None:
+        """See `Releases`: the event, stored with the build's success, is the request."""
+        del spec, result
+
+    @contextmanager
+    def expect(self, run: BuildRun) -> Iterator[Outcome]:
+        """See `Releases`."""
+        with self._verdicts.expect(run.spec.build_id) as news:
+            yield partial(tell_outcome, run, news, idle_timeout=self._idle_timeout)
+
+    async def unreleased(self) -> Sequence[Build]:
+        """See `Releases`: what the controller says later is recorded by the consumer, whoever runs then."""
+        return ()
 
 
 async def tell_outcome(run: BuildRun, news: asyncio.Queue[ReleaseNews], *, idle_timeout: timedelta) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypedDict
@@ -63,10 +63,6 @@ class BuildRecords:
         async with self._database.session() as session:
             return await BuildRepository(session).next_number(app)
 
-    async def deployed(self, app: str, *, limit: int) -> list[UUID]:
-        async with self._database.session() as session:
-            return await BuildRepository(session).deployed(app, limit=limit)
-
     async def requested(self, spec: BuildSpec, plan: Plan) -> None:
         """Store a new build, with all that another process needs to go on with it but the app's config."""
         build = Build(
@@ -86,7 +82,7 @@ class BuildRecords:
         """What an unfinished build was asked for, without the app's config; None when that was not kept."""
         async with self._database.session() as session:
             stored = await BuildRepository(session).request(build.id)
-        return None if stored is None else (_spec(build, stored), Plan(**stored["plan"]))
+        return None if stored is None else (_spec(build, stored), Plan.restored(stored["plan"]))
 
     async def started(self, build_id: UUID) -> None:
         async with self._database.transaction() as session:
@@ -94,7 +90,8 @@ class BuildRecords:
             event = BuildStarted(**_identity(await builds.get(build_id)))
             await builds.start(build_id, at=self._clock.now(), events=[event])
 
-    async def succeeded(self, build_id: UUID, result: BuildResult) -> None:
+    async def succeeded(self, build_id: UUID, result: BuildResult, *, release: Mapping[str, Any] | None = None) -> None:
+        """The build has a result; `release` is what a controller that hears no events is still to be asked for."""
         async with self._database.transaction() as session:
             builds = BuildRepository(session)
             event = BuildSucceeded.model_validate(
@@ -107,7 +104,10 @@ class BuildRecords:
                     "dockerfile": result.dockerfile,
                 }
             )
-            await builds.end(build_id, state=BuildState.SUCCEEDED, at=self._clock.now(), events=[event])
+            now, images = self._clock.now(), result.references
+            await builds.end(
+                build_id, state=BuildState.SUCCEEDED, at=now, events=[event], release=release, images=images
+            )
 
     async def failed(self, build_id: UUID, error: BuildFailedError) -> None:
         async with self._database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Serves the git commands of SSH clients: permission, lock, repository, and the process, watched until its end."""
+"""Serves the git commands of SSH clients: permission, repository, and the process, watched until its end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from builder.git.repository import Repositories
 from builder.metrics import PUSHES
 from builder.runner.port import AppConfig
 from builder.services.controller import ControllerClient
+from builder.services.deploys import Push
 from builder.services.limits import Caller, CommandLimits
-from builder.services.locks import PushLocks
-from builder.services.pushes import Push
+from builder.services.turns import Turns
 from shared.errors import SuiteError
 from shared.logging import get_logger
 
@@ -48,7 +48,7 @@ class GitSessions:
     """Everything that a git command of a client needs."""
 
     controller: ControllerClient
-    locks: PushLocks
+    turns: Turns
     repositories: Repositories
     hooks: HookServer[Push]
     environment: GitEnvironment
@@ -59,7 +59,8 @@ class GitSessions:
     async def serve(self, command: GitCommand, caller: Caller, client: Client, *, protocol: str | None) -> int:
         """Run the command to its end; returns its exit status. Refusals are told in git's own protocol.
 
-        Neither the app's lock nor a place among its commands is taken before the caller's right to the app is known.
+        No place among the app's commands is taken before the caller's right to the app is known, and no turn before a
+        whole push has arrived.
         """
         try:
             with self.limits.hold(caller):
@@ -76,7 +77,7 @@ class GitSessions:
     ) -> int:
         if not command.is_push:
             return await self._run(command, client, protocol=protocol)
-        with self.locks.hold(command.app, caller.username), PUSHES.track_inprogress():
+        with PUSHES.track_inprogress():
             return await self._receive(command, caller, config, client, protocol)
 
     async def _receive(
@@ -88,9 +89,11 @@ class GitSessions:
             try:
                 status = await self._run(command, client, protocol=protocol, token=token, push=push)
             finally:
-                # The lock stands for the build too, which may outlive both the client and git.
+                # The turn stands for the build too, which may outlive both the client and git.
                 if push.run is not None:
                     await push.run.done.wait()
+                if push.turn is not None:
+                    self.turns.leave(push.turn)
         if push.is_received:
             await asyncio.to_thread(self.repositories.adopt_head, app)
             await self.packer.consider(app)

@@ -19,6 +19,8 @@ from shared.logging import get_logger
 log = get_logger(__name__)
 
 SessionFactory = Callable[[Caller], GitSession]
+# Answers that a client has not read yet, beyond which it is not read either.
+ANSWER_BYTES = 1024 * 1024
 # As OpenSSH's MaxSessions: enough for those who share one connection (ControlMaster).
 MAX_SESSIONS = 10
 
@@ -66,6 +68,7 @@ class Connection(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         self._connections.add(self)
+        _bound_answers(conn)
         # None: it was gone before we looked, as port probes are.
         self._address = group_of(str((conn.get_extra_info("peername") or ("?",))[0]))
         self._is_logging_in = self._door.logins.enter(self._address)
@@ -156,6 +159,15 @@ class Connection(asyncssh.SSHServer):
         if self._is_logging_in:
             self._is_logging_in = False
             self._door.logins.leave(self._address)
+
+
+def _bound_answers(connection: asyncssh.SSHServerConnection) -> None:
+    """Read a client no faster than it reads our answers; asyncssh, which leaves this open, would keep any number."""
+    transport = connection._transport
+    if transport is not None:
+        transport.set_write_buffer_limits(high=ANSWER_BYTES)
+        connection.pause_writing = transport.pause_reading  # type: ignore[method-assign]
+        connection.resume_writing = transport.resume_reading  # type: ignore[method-assign]
 
 
 def _fingerprints(key: asyncssh.SSHKey) -> Fingerprints:

@@ -154,6 +154,14 @@ class MadeRelease(TypedDict):
     version: int
 
 
+class KeptBuilds(TypedDict):
+    """The builds that are to be kept: their ids, which are those of the builder for what it told by an event, and their
+    images."""
+
+    builds: list[str]
+    images: list[str]
+
+
 class PushResult(TypedDict):
     """The release that a build became."""
 

@@ -9,7 +9,7 @@ from controller.api import present
 from controller.api.body import Body, read_object
 from controller.api.compat import HookBlockedError, HookForbiddenError
 from controller.api.deps import Builder, Ctx, Work, context_of, know_owner_of
-from controller.api.documents_accounts import HookKeys, KeyOwner, PushedBuild, PushRequest, PushResult
+from controller.api.documents_accounts import HookKeys, KeptBuilds, KeyOwner, PushedBuild, PushRequest, PushResult
 from controller.api.documents_releases import ConfigDocument
 from controller.api.idempotency import IdempotentRoute
 from controller.api.openapi import doc
@@ -102,6 +102,14 @@ async def create_build(body: Body, uow: Work) -> Response:
     request = check_build(body, null_is_empty=True, allow_loopback=True)
     release = await Builds(uow).create(app.name, request, actor=user)
     return JSONResponse({"release": {"version": release.version}})
+
+
+@router.get("/builds/{app_id:app}", operation_id="list_builds_to_keep", **doc(KeptBuilds, guard="builder"))
+async def list_builds_to_keep(app_id: str, uow: Work) -> Response:
+    """The builds of releases that can be rolled back to, and of what runs: what belongs to others may be removed."""
+    kept = await Builds(uow).kept(app_id)
+    images = sorted({build.image for build in kept})
+    return JSONResponse({"builds": [str(build.uuid) for build in kept], "images": images})
 
 
 class NoKeysError(NotFoundError):

@@ -20,7 +20,8 @@ class Policy:
     `http://{app}.localhost:8080`, None when release events are to name no URL. `platform_hosts`: host names of the
     platform itself, which no app may have; services answer on `<service>.<app>.svc.<cluster_domain>`. `default_tags`
     are labels below every app's own; `quota` is the spec of a ResourceQuota for each app. `reject_missing_procfile` and
-    `remove_missing_procfile`: what a build without a Procfile means after one that had one (controller-api.md 4.9)."""
+    `remove_missing_procfile`: what a build without a Procfile means after one that had one (controller-api.md 4.9).
+    `releases_kept`: so many of an app's newest releases that did not fail can be rolled back to, None: all of them."""
 
     reserved_names: Collection[str] = field(default_factory=frozenset)
     deploy_timeout: timedelta = DEFAULT_DEPLOY_TIMEOUT
@@ -40,6 +41,7 @@ class Policy:
     quota: Mapping[str, object] | None = None
     reject_missing_procfile: bool = False
     remove_missing_procfile: bool = True
+    releases_kept: int | None = None
 
     def app_url(self, app: str) -> str | None:
         """Where people reach the app, if anywhere."""

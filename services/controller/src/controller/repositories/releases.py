@@ -15,6 +15,7 @@ from controller.domain.errors import ReleaseNotFoundError
 from controller.domain.page import Page
 from controller.domain.releases import Build, BuildRequest, Config, ConfigData, Release, ReleaseBundle
 from controller.repositories.cipher import Cipher
+from controller.repositories.kept import OLDEST_GOOD
 from controller.repositories.rows import Shape, build_columns, config_columns, to_build, to_config, to_release
 from controller.schema.accounts import UserRow
 from controller.schema.apps import BuildRow, ConfigRow, ReleaseRow
@@ -79,9 +80,11 @@ class ReleaseRepository:
         found = [self._bundle(app, row) for row in await self._session.execute(_BY_VERSIONS, wanted)]
         return {bundle.release.version: bundle for bundle in found}
 
-    async def succeeded(self, app: App, *, up_to: int, most: int = 20) -> tuple[ReleaseBundle, ...]:
-        """The last releases with a build that were rolled out well, newest first, up to that version."""
-        rows = await self._session.execute(_SUCCEEDED, {"app": app.uuid, "version": up_to, "most": most})
+    async def succeeded(self, app: App, *, up_to: int, kept: int | None, most: int = 20) -> tuple[ReleaseBundle, ...]:
+        """The last releases with a build that were rolled out well, newest first, up to that version; of the newest
+        `kept` ones that did not fail only, because what others were built from may be gone."""
+        facts = {"app": app.uuid, "version": up_to, "most": most, "newest": kept}
+        rows = await self._session.execute(_SUCCEEDED, facts)
         return tuple(self._bundle(app, row) for row in rows)
 
     async def of_build(self, app: App, build: UUID) -> Release | None:
@@ -206,6 +209,7 @@ _SUCCEEDED = (
         _RELEASES.c.failed.is_(False),
         _RELEASES.c.build_uuid.is_not(None),
         _RELEASES.c.version <= bindparam("version"),
+        _RELEASES.c.version >= OLDEST_GOOD,
     )
     .order_by(_RELEASES.c.version.desc())
     .limit(bindparam("most"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from controller.domain.apps import Actor, App, AppSettings
 from controller.domain.releases import ReleaseBundle
 from controller.repositories.apps import AppRepository, AppSettingsRepository
+from controller.repositories.kept import KeptReleases
 from controller.repositories.releases import ReleaseRepository
 from controller.repositories.rollouts import ProcessRepository, RolloutRepository
 from controller.services.audit import AuditTrail
@@ -21,6 +22,7 @@ class AppService:
         self._apps = AppRepository(uow.session, uow.known_apps)
         self._settings = AppSettingsRepository(uow.session)
         self._releases = ReleaseRepository(uow.session, uow.cipher)
+        self._kept = KeptReleases(uow.session)
         self._processes = ProcessRepository(uow.session)
         self._rollouts = RolloutRepository(uow.session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from controller.domain.apps import Actor
@@ -10,13 +11,29 @@ from controller.domain.builds import after_procfile, check_owner
 from controller.domain.configs import config_from_build
 from controller.domain.releases import Build, BuildRequest, Release
 from controller.domain.summaries import build_summary
+from controller.repositories.kept import KeptBuild
 from controller.services.base import AppService
 from controller.services.releases import Releases
 from shared.db import uuid7
 
+SPARE = 2
+"""How many releases can fail without a new one being made: the one that is rolled out now, and the newest one. Older
+releases can then be rolled back to that could not before, and so their builds must still be there."""
+
 
 class Builds(AppService):
     """The builds of apps."""
+
+    async def kept(self, app: str) -> Sequence[KeptBuild]:
+        """The builds that what made them must keep, now and until it asks again: those of releases that can be rolled
+        back to, and of what runs.
+
+        Raises:
+            AppNotFoundError: no such app.
+        """
+        newest = self._uow.policy.releases_kept
+        found = await self._apps.get(app)
+        return await self._kept.builds(found, newest=None if newest is None else newest + SPARE)
 
     async def find(self, app: str, *, version: int | None = None) -> Build | None:
         """The build of that release, or of the latest usable one; None when it has none.

@@ -86,6 +86,7 @@ class Releases(AppService):
         target = await self._target(locked, number)
         if current.build is not None and target.build is None:
             raise InvalidInputError(NO_BUILD)
+        await self._must_be_kept(locked, number, current)
         summary = rollback_summary(actor.username, number)
         known = ptypes_of(target.build)
         wanted = [ptype for ptype in known if not ptypes or ptype in ptypes]
@@ -173,6 +174,20 @@ class Releases(AppService):
         if target.release.failed:
             raise InvalidInputError("Cannot roll back to failed release.")
         return target
+
+    async def _must_be_kept(self, app: App, version: int, current: ReleaseBundle) -> None:
+        """What the release was built from may be gone, unless it is one of the newest or runs.
+
+        Raises:
+            InvalidInputError: names the oldest release that will do.
+        """
+        newest = self._uow.policy.releases_kept
+        if newest is None or version > current.release.version - newest:
+            return
+        is_kept, oldest = await self._kept.has(app, version, newest=newest, with_build=current.build is not None)
+        if not is_kept:
+            what = "there is none that still can be" if oldest is None else f"the oldest that still can be is v{oldest}"
+            raise InvalidInputError(f"Cannot roll back to v{version}, which is too old: {what}.")
 
 
 def _number(version: object) -> int:

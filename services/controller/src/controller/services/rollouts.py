@@ -231,7 +231,8 @@ class Rollouts(AppService):
         """Write the process rows back; the version that they are at then, or None when there is none."""
         if rollout.state is not RolloutState.ROLLING:
             return None
-        newest = await self._releases.succeeded(state.app, up_to=rollout.version)
+        kept = self._uow.policy.releases_kept
+        newest = await self._releases.succeeded(state.app, up_to=rollout.version, kept=kept)
         fallback: dict[str, int] = {}
         for bundle in reversed(newest):
             fallback.update(dict.fromkeys(ptypes_of(bundle.build), bundle.release.version))

@@ -36,7 +36,13 @@ def build() -> None:
             )
             fail("no-procfile", message, "add one of them, such as a Procfile with the line `web: node server.js`")
         layers.processes({"web": "npm start"})
-    _packages(layers, version, package, has_build="build" in scripts)
+    if read(PACKAGE) is None:
+        heading("No packages to install")
+        layers.path(_RUN).mkdir(exist_ok=True)
+        layers.keep(_RUN, "none", launch=True, cache=False)
+        layers.launch_env(_RUN, {"NODE_ENV.default": "production"})
+    else:
+        _packages(layers, version, package, has_build="build" in scripts)
 
 
 def _packages(layers: Layers, version: str, package: dict[str, Any], *, has_build: bool) -> None:

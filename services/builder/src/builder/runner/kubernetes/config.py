@@ -13,7 +13,11 @@ class KubernetesRunnerConfig:
     """`namespace` is that of the build Jobs; `registry` is `host[:port]` as the build and the cluster's machines reach
     it; `imagebuilder_image` runs our own steps, `builder_image` has the buildpacks, and apps built by these run on
     `run_image`; `source_url` is this builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth
-    file of a build (JSON, a secret); `source_token_key` signs the tokens with which builds fetch their source.
+    file of all builds (JSON, a secret), None where each has an account of its own; `source_token_key` is what the
+    tokens with which builds fetch their source are made of, and the passwords of those accounts.
+
+    Apps may choose builder images that fit `builder_images` (patterns of `domain.builders`); `builder_run_images` says
+    by such patterns what these run on, else the image does. `registry_account`, name and password, is our own there.
 
     `insecure_registries` speak plain HTTP; `registry_mirrors` says where images of a registry are looked up first, as
     in `{"docker.io": "mirror.example.org"}`. Quantities (`cpu`, `memory`) are Kubernetes' own; requests are what a
@@ -27,7 +31,10 @@ class KubernetesRunnerConfig:
     builder_image: str
     run_image: str
     source_token_key: bytes = field(repr=False)
-    registry_auth: str = field(default='{"auths": {}}', repr=False)
+    registry_auth: str | None = field(default='{"auths": {}}', repr=False)
+    registry_account: tuple[str, str] | None = field(default=None, repr=False)
+    builder_images: tuple[str, ...] = ()
+    builder_run_images: Mapping[str, str] = field(default_factory=dict)
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: Mapping[str, str] = field(default_factory=dict)
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"

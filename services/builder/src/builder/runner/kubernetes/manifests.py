@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from builder.domain.dryccfile import dockerfiles
-from builder.domain.images import WEB, tag_of
-from builder.domain.variables import app_variables
+from builder.domain.images import WEB, cache_repository, image_repository, tag_of
+from builder.domain.variables import DISABLE_CACHE, app_variables, is_disabled
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import APP, BUILD
 from builder.runner.kubernetes.steps import IN_MEMORY, Part, Step, pod_security, steps_of
-from builder.runner.kubernetes.tokens import source_token
+from builder.runner.kubernetes.tokens import docker_auth, registry_password, source_token
 from builder.runner.port import BuildSpec, Plan
 from shared.kubernetes.kinds import Manifest
 
 STATIC_START: Final = "serve"
 """The process that the buildpack for plain files makes."""
-DISABLE_CACHE: Final = "DRYCC_DISABLE_CACHE"
 
 _LONGEST_APP: Final = 33
 _DEADLINE_MARGIN_SECONDS: Final = 60
@@ -42,7 +41,7 @@ def name_of(spec: BuildSpec) -> str:
 def image_of(spec: BuildSpec, config: KubernetesRunnerConfig, ptype: str = WEB) -> str:
     """The reference under which an image is pushed; it never names another one later."""
     suffix = "" if ptype == WEB else f"-{ptype}"
-    return f"{config.registry}/{spec.app}/{spec.app}:{tag_of(spec.sha, spec.number)}{suffix}"
+    return f"{config.registry}/{image_repository(spec.app)}:{tag_of(spec.sha, spec.number)}{suffix}"
 
 
 def render(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> tuple[Manifest, Manifest]:
@@ -55,7 +54,7 @@ def variables_of(spec: BuildSpec, plan: Plan) -> dict[str, str]:
     """What the build sees of the app's config: Dockerfiles as files that they ask for by name, buildpacks as their
     environment, in which some names are not the app's."""
     values = spec.config.group("global")
-    return values if plan.stack == "container" else app_variables(values)
+    return values if plan.stack == "container" else app_variables({**values, **plan.arguments})
 
 
 def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> dict[str, object]:
@@ -93,7 +92,7 @@ def _secret(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values:
     data = {
         "request": json.dumps(request_of(spec, plan, config)),
         "token": source_token(config.source_token_key, spec.build_id),
-        "registry": config.registry_auth,
+        "registry": _registry_auth(spec, config),
     }
     # Names of config values may have characters that keys of Secrets may not.
     data |= {f"config-{index}": value for index, value in enumerate(values.values())}
@@ -104,6 +103,13 @@ def _secret(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values:
         "immutable": True,
         "stringData": data,
     }
+
+
+def _registry_auth(spec: BuildSpec, config: KubernetesRunnerConfig) -> str:
+    """The docker auth file of a build: an account of its own, or the one that all have."""
+    if config.registry_auth is not None:
+        return config.registry_auth
+    return docker_auth(config.registry, str(spec.build_id), registry_password(config.source_token_key, spec.build_id))
 
 
 def _job(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Mapping[str, str]) -> Manifest:
@@ -160,12 +166,12 @@ def _steps(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: 
         config,
         image=image_of(spec, config),
         cache=_cache_image(spec, plan, config),
-        skips_cache=values.get(DISABLE_CACHE, "").lower() in ("1", "true", "yes"),
+        skips_cache=plan.is_fresh or is_disabled(values.get(DISABLE_CACHE, "")),
     )
 
 
 def _cache_image(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> str:
-    return f"{config.registry}/{spec.app}/cache:{plan.stack}"
+    return f"{config.registry}/{cache_repository(spec.app)}:{plan.stack}"
 
 
 def _container(step: Step, spec: BuildSpec, config: KubernetesRunnerConfig) -> Manifest:

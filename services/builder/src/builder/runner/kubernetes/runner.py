@@ -11,6 +11,7 @@ from uuid import UUID
 
 from builder.domain.images import pinned
 from builder.runner.checks import make_plan
+from builder.runner.kubernetes.builder_images import BuilderImages
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
 from builder.runner.kubernetes.manifests import STATIC_START, name_of, render, variables_of
@@ -54,6 +55,7 @@ class KubernetesRunner:
         self._client: Client[Kind] = Client(access, KINDS, manager=FIELD_MANAGER)
         self._config = config
         self._sources = sources
+        self._builders = BuilderImages(config)
 
     async def start(self) -> None:
         """Read where the cluster is.
@@ -70,13 +72,15 @@ class KubernetesRunner:
 
     async def check(self, tree: Tree, spec: BuildSpec) -> Plan:
         """Early checks; see `Runner.check`."""
-        return await make_plan(tree, spec, static_start=STATIC_START)
+        return await make_plan(tree, spec, static_start=STATIC_START, choose=self._builders.choose)
 
     async def build(self, source: Path | Tree, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         """Build completely; see `Runner.build`. When this is cancelled the Job goes on: `end` ends it."""
         if isinstance(source, Path):
             raise TypeError("a build in a cluster takes its source from a repository")
         await self._sources.put(source, spec)
+        for note in plan.notes:
+            await log.write(f"---> {note}\n")
         if left_out := sorted(spec.config.group("global").keys() - variables_of(spec, plan).keys()):
             await log.write(f"---> Not given to the build, because it needs its own: {', '.join(left_out)}\n")
         return await self.resume(spec, plan, log)
@@ -137,7 +141,10 @@ class KubernetesRunner:
         if images is None or ("web" not in images and plan.dockerfile):
             raise BuildFailedError("internal", "the build ended without telling what it has made", log=streamer.tail)
         main = images.get("web") or next(iter(images.values()))
-        return BuildResult(main, plan.stack, dict(plan.procfile), pinned(plan.dryccfile, images), plan.dockerfile)
+        dryccfile = pinned(plan.dryccfile, images)
+        return BuildResult(
+            main, plan.stack, dict(plan.procfile), dryccfile, plan.dockerfile, images=tuple(images.values())
+        )
 
     async def _run_through(self, seen: Seen, streamer: Streamer, spec: BuildSpec, log: Log) -> Manifest:
         """Write what each container says, in their order; gives the pod that has come to a good end."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from builder.domain.errors import ArchiveTooLargeError, StorageUnavailableError
 from builder.runner.port import BuildFailedError, BuildSpec, Tree
-from builder.storage.archives import ArchiveReader, Archives
+from builder.storage.archives import ArchiveReader, Archives, ListedArchive
 from builder.storage.keys import key_of
 
 _STORAGE_HINT = "Push again in a moment; if it stays so, tell the platform's operator."
@@ -49,6 +49,22 @@ class Sources:
             StorageUnavailableError: it may still be there.
         """
         await self._archives.remove(key_of(spec.app, spec.build_id, spec.sha))
+
+    async def list(self, app: str) -> list[ListedArchive]:
+        """All that is kept of the app.
+
+        Raises:
+            StorageUnavailableError: nobody can tell now.
+        """
+        return await self._archives.list(app)
+
+    async def remove_key(self, key: str) -> None:
+        """Remove what `list` told of. Again is no error.
+
+        Raises:
+            StorageUnavailableError: it may still be there.
+        """
+        await self._archives.remove(key)
 
     async def remove_app(self, app: str) -> None:
         """Nothing of the app is needed any more.

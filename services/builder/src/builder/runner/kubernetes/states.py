@@ -14,6 +14,16 @@ _CODES: Final = frozenset(get_args(BuildFailureCode))
 _PLATFORM_HINT: Final = "This is a fault of the platform, not of the app: push again, and tell its operator."
 _MEMORY_HINT: Final = "Make the build need less memory (fewer parallel jobs), or have its limit raised."
 _DISK_HINT: Final = "Keep large files out of the repository and the build, or have the limit raised."
+# Of programs of the platform interface ("Exit codes"), which leave no reason where we look for one.
+_PHASES: Final[Mapping[tuple[str, int], tuple[BuildFailureCode, str, str]]] = {
+    ("detect", 20): (
+        "nothing-recognised",
+        "no buildpack of the builder image fits this repository",
+        "Name another builder image, remove its name to use the platform's own, or add a Dockerfile.",
+    ),
+    ("detect", 21): ("build-failed", "a buildpack of the builder image failed to look at the repository", ""),
+    ("build", 51): ("build-failed", "a buildpack of the builder image failed; its words are above", ""),
+}
 _DEADLINE: Final = "DeadlineExceeded"
 
 
@@ -111,6 +121,8 @@ def _failure_of_container(end: Ended) -> BuildFailedError:
         )
     if end.reason == "OOMKilled":
         return BuildFailedError("build-failed", f"{end.name} ran out of memory and was killed", hint=_MEMORY_HINT)
+    if (known := _PHASES.get((end.name, end.exit_code))) is not None:
+        return BuildFailedError(known[0], known[1], hint=known[2])
     words = f": {end.message.strip()}" if end.message.strip() else ""
     return BuildFailedError("build-failed", f"{end.name} ended with status {end.exit_code}{words}")
 

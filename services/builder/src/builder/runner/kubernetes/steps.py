@@ -56,15 +56,16 @@ def steps_of(plan: Plan, config: KubernetesRunnerConfig, *, image: str, cache: s
     """The containers that make `image`; `cache` is where layers are kept from one build to the next."""
     if plan.stack == "container":
         return [_dockerfiles(config)]
-    return _phases(config, image, cache, {"CNB_SKIP_LAYERS": "true"} if skips_cache else {})
+    return _phases(plan, config, image, cache, {"CNB_SKIP_LAYERS": "true"} if skips_cache else {})
 
 
 def pod_security(plan: Plan) -> dict[str, Any]:
-    """Who the containers of the pod are."""
+    """Who the containers of the pod are: all the same, for what one writes the next one changes."""
     if plan.stack == "container":  # RuntimeDefault forbids to make a user namespace
         return {"runAsUser": 0, "seccompProfile": {"type": "Unconfined"}}
-    user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
-    return {**user, "seccompProfile": {"type": "RuntimeDefault"}}
+    user, group = (plan.builder.user, plan.builder.group) if plan.builder else (_USER, _USER)
+    who = {"runAsNonRoot": True, "runAsUser": user, "runAsGroup": group, "fsGroup": group}
+    return {**who, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def _dockerfiles(config: KubernetesRunnerConfig) -> Step:
@@ -78,8 +79,16 @@ def _dockerfiles(config: KubernetesRunnerConfig) -> Step:
     )
 
 
-def _phases(config: KubernetesRunnerConfig, image: str, cache: str, env: Mapping[str, str]) -> list[Step]:
-    """Credentials are in the phases that talk to the registry, the app's code in the others."""
+def _phases(plan: Plan, config: KubernetesRunnerConfig, image: str, cache: str, env: Mapping[str, str]) -> list[Step]:
+    """Credentials are in the phases that talk to the registry, the app's code in the others.
+
+    A builder image that the app chose has its own programs in these others alone: they may look at the facts (what the
+    app will run on) and change nothing of them.
+    """
+    chosen = plan.builder
+    run_image = chosen.run_image if chosen else config.run_image
+    owner = (f"-uid={chosen.user}", f"-gid={chosen.group}") if chosen else ()
+    facts = (_ANALYZED,) if chosen else ()
     insecure = tuple(f"-insecure-registry={host}" for host in config.insecure_registries)
     cached = f"-cache-image={cache}"
 
@@ -92,17 +101,19 @@ def _phases(config: KubernetesRunnerConfig, image: str, cache: str, env: Mapping
         return Step(step.name, step.image, step.command, ("registry",), ("facts", "layers", *writes), env=pushes)
 
     def building(step: Step) -> Step:
-        return Step(step.name, step.image, step.command, (), ("workspace", "layers"), ("platform",), step.env)
+        image = chosen.image if chosen else step.image
+        reads: tuple[Directory, ...] = ("platform", "facts") if chosen else ("platform",)
+        return Step(step.name, image, step.command, (), ("workspace", "layers"), reads, step.env)
 
     own = config.imagebuilder_image
     return [
         Step("source", own, _own("source"), ("request", "token"), ("workspace",)),
         Step("platform", own, _own("buildpack", "platform"), ("config",), ("platform",)),
-        talking(phase("analyze", "analyzer", _ANALYZED, f"-run-image={config.run_image}", *insecure, image)),
-        building(phase("detect", "detector", _GROUP)),
+        talking(phase("analyze", "analyzer", _ANALYZED, f"-run-image={run_image}", *insecure, image)),
+        building(phase("detect", "detector", *facts, _GROUP)),
         talking(phase("restore", "restorer", _ANALYZED, _GROUP, cached, *insecure)),
-        building(phase("build", "builder", _GROUP)),
-        talking(phase("export", "exporter", _ANALYZED, _GROUP, _REPORT, cached, *insecure, image), "workspace"),
+        building(phase("build", "builder", *facts, _GROUP)),
+        talking(phase("export", "exporter", _ANALYZED, _GROUP, _REPORT, cached, *owner, *insecure, image), "workspace"),
         Step("finish", own, _own("buildpack", "finish"), ("request",), (), ("facts",)),
     ]
 

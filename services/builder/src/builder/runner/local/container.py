@@ -73,7 +73,7 @@ class ContainerBuilder:
         await context.steps.heading(f"Dockerfile app detected (building with {tool.name})")
         main = f"{REPOSITORY}/{context.spec.app}:{context.spec.build_id}"
         images = _images(context, main)
-        common = await _tree_arguments(context)
+        common = context.plan.arguments
         for image in images:
             await context.steps.heading(f"Building {image.dockerfile}...")
             await self._build(context, tool, image, common)
@@ -112,12 +112,6 @@ def _images(context: BuildContext, main: str) -> list[Image]:
     if main not in images and context.plan.dockerfile:
         images[main] = ("Dockerfile", {})
     return [Image(tag, path, arguments) for tag, (path, arguments) in images.items()]
-
-
-async def _tree_arguments(context: BuildContext) -> dict[str, str]:
-    """Build arguments of the file `.build-arg`: words `NAME=VALUE`."""
-    words = (await context.read_text(".build-arg") or "").split()
-    return {name: value for name, _, value in (word.partition("=") for word in words) if name}
 
 
 async def _argument_values(context: BuildContext, image: Image, common: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.domain.variables import DISABLE_CACHE, is_disabled
 from builder.files import remove_tree
 from builder.runner.local.config import LocalRunnerConfig
 from builder.runner.local.disk import DiskLimit
@@ -46,6 +47,12 @@ class BuildContext:
         """The app's variables that tell a package manager where to get packages: part of what a cache depends on."""
         values = self.spec.config.group("global")
         return {name: value for name, value in values.items() if name.upper().startswith(prefix)}
+
+    @property
+    def fresh(self) -> dict[str, str]:
+        """What makes a cache of dependencies this build's own, when none of an earlier one is wanted; else nothing."""
+        value = self.spec.config.group("global").get(DISABLE_CACHE, "")
+        return {"build": str(self.spec.build_id)} if self.plan.is_fresh or is_disabled(value) else {}
 
     async def new_cache(self, path: Path) -> None:
         """Prepare to make a keyed cache: remove what an interrupted build left, count what is written from now on."""

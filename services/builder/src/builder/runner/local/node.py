@@ -74,7 +74,7 @@ class NodeBuilder:
         node = await self.find()
         await context.steps.heading(f"Node.js app detected (Node.js {node.version})")
         await _check_version(context, node)
-        package = _parsed(await context.read_text(PACKAGE) or "")
+        package = _parsed(await context.read_text(PACKAGE) or "{}")
         await _install_packages(context, node, package)
         if "build" in _table(package, "scripts"):
             await context.steps.heading("Running the build script...")
@@ -128,6 +128,7 @@ async def _cached(context: BuildContext, node: Node, command: str, locks: dict[s
     if (settings := await context.read_text(".npmrc")) is not None:
         inputs[".npmrc"] = settings
     facts = {"node": [str(node.node), node.major], "files": inputs, "options": context.package_options("NPM_CONFIG_")}
+    facts |= context.fresh
     cache = context.caches / f"node-{cache_key(facts)}"
     if is_complete(cache):
         await context.steps.heading("Packages unchanged, using the cached node_modules")

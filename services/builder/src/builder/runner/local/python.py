@@ -13,7 +13,7 @@ from builder.runner.local.requirements import read_requirements
 from builder.runner.local.workspace import COMPLETE, Launch
 from builder.runner.port import BuildFailedError
 
-REQUIREMENTS, PROJECT = "requirements.txt", "pyproject.toml"
+REQUIREMENTS, PROJECT, SETUP = "requirements.txt", "pyproject.toml", "setup.py"
 _PIP_OPTIONS = ("--disable-pip-version-check", "--no-input")
 _INSTALL_OPTIONS = ("--progress-bar", "off", "--no-warn-script-location")
 _LOCK_FILES = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
@@ -70,7 +70,7 @@ class PythonBuilder:
 
 
 async def read_dependencies(context: BuildContext) -> Dependencies:
-    """requirements.txt wins; else pyproject.toml; else there are none.
+    """requirements.txt wins; else pyproject.toml; else setup.py; else there are none.
 
     Raises:
         BuildFailedError: a file cannot be used.
@@ -81,11 +81,18 @@ async def read_dependencies(context: BuildContext) -> Dependencies:
         if requirements.uses_tree:
             facts["sha"] = context.spec.sha
         return Dependencies("requirements", facts, arguments=("-r", REQUIREMENTS))
-    text = await context.read_text(PROJECT)
-    return Dependencies("requirements") if text is None else await _project_dependencies(context, text)
+    text, setup = await context.read_text(PROJECT), await context.read_text(SETUP)
+    if text is not None:
+        return await _project_dependencies(context, text, setup)
+    return Dependencies("requirements") if setup is None else _project(context, setup)
 
 
-async def _project_dependencies(context: BuildContext, text: str) -> Dependencies:
+def _project(context: BuildContext, text: str) -> Dependencies:
+    """Only the build backend knows the dependencies, so the environment belongs to this commit alone."""
+    return Dependencies("project", {"project": text, "sha": context.spec.sha}, arguments=(".",))
+
+
+async def _project_dependencies(context: BuildContext, text: str, setup: str | None) -> Dependencies:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
@@ -93,12 +100,10 @@ async def _project_dependencies(context: BuildContext, text: str) -> Dependencie
     locks = [name for name in _LOCK_FILES if await context.read(name) is not None]
     if locks:
         await context.steps.heading(f"{locks[0]} is not read; to pin versions, export it to {REQUIREMENTS}")
-    project, has_build_system = content.get("project"), "build-system" in content
+    # Without a word about it, pip builds a project that has a setup.py with setuptools (PEP 517).
+    project, has_build_system = content.get("project"), "build-system" in content or setup is not None
     if not isinstance(project, dict) or "dependencies" in project.get("dynamic", ()):
-        if not has_build_system:
-            return Dependencies("dependencies")
-        # Only the build backend knows the dependencies, so the environment belongs to this commit alone.
-        return Dependencies("project", {"project": text, "sha": context.spec.sha}, arguments=(".",))
+        return _project(context, text + (setup or "")) if has_build_system else Dependencies("dependencies")
     listed = project.get("dependencies", [])
     if not isinstance(listed, list) or not all(isinstance(item, str) and "\n" not in item for item in listed):
         raise BuildFailedError("build-failed", f"{PROJECT}: project.dependencies is a list of strings")
@@ -112,6 +117,7 @@ async def _environment(context: BuildContext, python: Interpreter, dependencies:
     facts = dependencies.facts | {
         "python": [str(python.path), python.version],
         "options": context.package_options("PIP_"),
+        **context.fresh,
     }
     venv = context.caches / f"venv-{cache_key(facts)}"
     if is_complete(venv) and (venv / "bin" / "python").exists():
@@ -167,6 +173,7 @@ async def _pip(context: BuildContext, python: Interpreter, venv: Path, title: st
         title,
         [*program, *_PIP_OPTIONS, "install", *_INSTALL_OPTIONS, *arguments],
         cwd=context.workspace.source,
-        extra={"PIP_CACHE_DIR": str(cache), "PIP_REQUIRE_VIRTUALENV": "0"},
+        extra={"PIP_CACHE_DIR": str(cache), "PIP_REQUIRE_VIRTUALENV": "0"}
+        | ({"PIP_NO_CACHE_DIR": "1"} if context.fresh else {}),
         hint=_HINT,
     )

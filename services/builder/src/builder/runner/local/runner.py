@@ -110,6 +110,8 @@ class LocalRunner:
             await asyncio.shield(self._clean_up(spec, workspace))
 
     async def _work(self, source: Path | Tree, context: BuildContext) -> None:
+        for note in context.plan.notes:
+            await context.steps.heading(note)
         await _fill(context.workspace.source, source, context.spec.limits.disk_bytes)
         launch = await self._launch(context)
         await context.disk.check()
@@ -130,7 +132,7 @@ class LocalRunner:
                 return Launch("procfile")
 
     def _context(self, spec: BuildSpec, plan: Plan, log: Log, workspace: Workspace, disk: DiskLimit) -> BuildContext:
-        variables = spec.config.group("global")
+        variables = {**spec.config.group("global"), **plan.arguments}
         environment = build_environment(
             self._config.host_environment, variables, home=workspace.scratch("home"), temporary=workspace.scratch("tmp")
         )

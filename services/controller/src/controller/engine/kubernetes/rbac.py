@@ -33,15 +33,8 @@ from controller.engine.kubernetes.kinds import (
 )
 from controller.engine.kubernetes.lists import HAVE_KEYED_LISTS
 from shared.kubernetes.kinds import Manifest
+from shared.kubernetes.rights import GROUP, VERSION, Rights, resource_of, rules
 
-Resource = tuple[str, str]
-"""API group, empty for the core, and plural; a subresource stands after a slash."""
-Rights = Mapping[Resource, frozenset[str]]
-"""Verbs by resource."""
-
-VERBS: Final = ("get", "list", "watch", "create", "patch", "delete", "bind")
-_GROUP: Final = "rbac.authorization.k8s.io"
-_VERSION: Final = f"{_GROUP}/v1"
 _ADMISSION: Final = "admissionregistration.k8s.io/v1"
 _POLICY: Final = "ValidatingAdmissionPolicy"
 _WORKER: Final = "worker"
@@ -69,8 +62,12 @@ _API_BESIDES: Final[Mapping[Kind, frozenset[str]]] = {
 def worker_rights() -> Rights:
     """What a worker may do everywhere, without the right to give the rights in apps."""
     return _joined(
-        {_of(kind): _WATCH for kind in WATCHED if kind.watched == "cluster"},
-        {_of(kind): _written(kind) | _WORKER_BESIDES.get(kind, frozenset()) for kind in ALL if _is_outside(kind)},
+        {resource_of(kind): _WATCH for kind in WATCHED if kind.watched == "cluster"},
+        {
+            resource_of(kind): _written(kind) | _WORKER_BESIDES.get(kind, frozenset())
+            for kind in ALL
+            if _is_outside(kind)
+        },
     )
 
 
@@ -78,20 +75,20 @@ def worker_rights_in_app() -> Rights:
     """What a worker may do in the namespace of an app."""
     inside = [kind for kind in ALL if not _is_outside(kind)]
     return _joined(
-        {_of(kind): _WATCH for kind in WATCHED if kind.watched == "namespace"},
-        {_of(kind): _written(kind) | _WORKER_BESIDES.get(kind, frozenset()) for kind in inside},
+        {resource_of(kind): _WATCH for kind in WATCHED if kind.watched == "namespace"},
+        {resource_of(kind): _written(kind) | _WORKER_BESIDES.get(kind, frozenset()) for kind in inside},
         _LOG,
     )
 
 
 def api_rights() -> Rights:
     """What a process of the API alone may do everywhere."""
-    return {_of(kind): _WATCH for kind in SHOWN}
+    return {resource_of(kind): _WATCH for kind in SHOWN}
 
 
 def api_rights_in_app() -> Rights:
     """What a process of the API alone may do in the namespace of an app."""
-    return _joined({_of(kind): verbs for kind, verbs in _API_BESIDES.items()}, _LOG, _EXEC)
+    return _joined({resource_of(kind): verbs for kind, verbs in _API_BESIDES.items()}, _LOG, _EXEC)
 
 
 def render_rights(prefix: str, *, worker: Account, api: Account) -> tuple[Manifest, ...]:
@@ -100,7 +97,7 @@ def render_rights(prefix: str, *, worker: Account, api: Account) -> tuple[Manife
     The rest is bound in the namespace of each app by the engine, which is told `prefix` and the same accounts.
     """
     in_apps = (names.role(prefix, names.WORKER_RIGHTS), names.role(prefix, names.API_RIGHTS))
-    bind = {"apiGroups": [_GROUP], "resources": ["clusterroles"], "resourceNames": list(in_apps), "verbs": ["bind"]}
+    bind = {"apiGroups": [GROUP], "resources": ["clusterroles"], "resourceNames": list(in_apps), "verbs": ["bind"]}
     everywhere = (names.role(prefix, _WORKER), names.role(prefix, _API))
     return (
         _role(everywhere[0], [*rules(worker_rights()), bind]),
@@ -125,7 +122,7 @@ def render_guard(prefix: str, *accounts: Account) -> tuple[Manifest, ...]:
             "resourceRules": [
                 _matching("", "namespaces", "UPDATE", "DELETE"),
                 _matching("", "persistentvolumes", "UPDATE", "DELETE"),
-                _matching(_GROUP, "rolebindings", "CREATE", "UPDATE", "DELETE"),
+                _matching(GROUP, "rolebindings", "CREATE", "UPDATE", "DELETE"),
             ]
         },
         "matchConditions": [{"name": "is-the-worker", "expression": f"request.userInfo.username in [{users}]"}],
@@ -151,17 +148,6 @@ def render_guard(prefix: str, *accounts: Account) -> tuple[Manifest, ...]:
     )
 
 
-def rules(rights: Rights) -> list[Manifest]:
-    """The rules of a role, the resources of a group with the same verbs together."""
-    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (group, plural), verbs in sorted(rights.items()):
-        if verbs:
-            found.setdefault((group, tuple(sorted(verbs, key=VERBS.index))), []).append(plural)
-    return [
-        {"apiGroups": [group], "resources": plurals, "verbs": list(verbs)} for (group, verbs), plurals in found.items()
-    ]
-
-
 def _is_outside(kind: Kind) -> bool:
     """It is written before there are any rights in a namespace."""
     return not kind.namespaced or kind is ROLE_BINDING
@@ -177,10 +163,6 @@ def _written(kind: Kind) -> frozenset[str]:
     if kind in HAVE_KEYED_LISTS:  # write: what others have put into our lists is looked at
         verbs.add("get")
     return frozenset(verbs)
-
-
-def _of(kind: Kind) -> Resource:
-    return kind.group, kind.plural
 
 
 def _joined(*parts: Rights) -> Rights:
@@ -203,15 +185,15 @@ def _was_applied(thing: str) -> str:
 
 
 def _role(name: str, rules: Iterable[Manifest]) -> Manifest:
-    return {"apiVersion": _VERSION, "kind": "ClusterRole", "metadata": _metadata(name), "rules": list(rules)}
+    return {"apiVersion": VERSION, "kind": "ClusterRole", "metadata": _metadata(name), "rules": list(rules)}
 
 
 def _binding(role: str, account: Account) -> Manifest:
     return {
-        "apiVersion": _VERSION,
+        "apiVersion": VERSION,
         "kind": "ClusterRoleBinding",
         "metadata": _metadata(role),
-        "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": role},
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "namespace": account.namespace, "name": account.name}],
     }
 

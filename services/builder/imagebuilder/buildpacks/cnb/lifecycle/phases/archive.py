@@ -13,6 +13,7 @@ from pathlib import Path
 # 1980-01-01, the time that images made by buildpacks carry (platform interface, "exporter").
 _TIME = 315532801
 _FAST = 3
+_ROOT = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class LayerWriter:
         outer, inner = self._outer, self._inner
         return Blob(self._path, f"sha256:{outer.sha256.hexdigest()}", f"sha256:{inner.sha256.hexdigest()}", outer.size)
 
-    def tree(self, path: Path, *, owner: int) -> None:
-        """A directory with all in it, under its own absolute path; links stay links. Owned by `owner`."""
+    def tree(self, path: Path, *, owner: tuple[int, int]) -> None:
+        """A directory with all in it, under its own absolute path; links stay links. `owner` is user and group."""
 
         def normal(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
             if not (entry.isfile() or entry.isdir() or entry.issym() or entry.islnk()):
@@ -85,7 +86,7 @@ class LayerWriter:
         self._above(path)
         entry = tarfile.TarInfo(str(path).lstrip("/"))
         entry.size, entry.mode = len(content), mode
-        self._tar.addfile(_normal(entry, 0), io.BytesIO(content))
+        self._tar.addfile(_normal(entry, _ROOT), io.BytesIO(content))
 
     def _above(self, path: Path) -> None:
         for folder in reversed(path.parents[:-1]):
@@ -93,11 +94,11 @@ class LayerWriter:
                 self._parents.add(folder)
                 entry = tarfile.TarInfo(str(folder).lstrip("/"))
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-                self._tar.addfile(_normal(entry, 0))
+                self._tar.addfile(_normal(entry, _ROOT))
 
 
-def _normal(entry: tarfile.TarInfo, owner: int) -> tarfile.TarInfo:
-    entry.uid = entry.gid = owner
+def _normal(entry: tarfile.TarInfo, owner: tuple[int, int]) -> tarfile.TarInfo:
+    entry.uid, entry.gid = owner
     entry.uname = entry.gname = ""
     entry.mtime = _TIME
     entry.pax_headers = {}

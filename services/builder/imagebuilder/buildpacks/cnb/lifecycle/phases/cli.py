@@ -10,8 +10,8 @@ from pathlib import Path
 from phases.env import with_layer
 from phases.errors import ANALYZE, BUILDPACK, EXPORT, RESTORE, PhaseError, tell
 from phases.files import is_folder, read_bytes, read_toml, toml
-from phases.group import detect, layers_of, read_group, run_build
-from phases.images import Exporter, processes_of, restore
+from phases.group import detect, layers_of, named_group, read_group, run_build
+from phases.images import Exporter, processes_of, restore, unsupported
 from phases.registry import Image, Name, Registry, RegistryError
 
 _PATHS = {
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     except RegistryError as error:
         tell(PhaseError(status, str(error), hint=_registry_hint(error)))
         return status
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # files of strangers may say anything
         tell(PhaseError(status, f"{Path(argv[0]).name}: {error}", code="disk-full" if _is_full(error) else "internal"))
         return status
     return 0
@@ -63,7 +63,8 @@ def analyze(options: argparse.Namespace) -> None:
     if run_image is None:
         raise PhaseError(ANALYZE, f"the run image {options.run_image} does not exist", code="internal")
     previous = registry.find(Name.parse(options.previous_image)) if options.previous_image else None
-    table: dict[str, object] = {"run-image": {"reference": _pinned(run_image), "image": options.run_image}}
+    facts = {"reference": _pinned(run_image), "image": options.run_image, "target": _target(run_image)}
+    table: dict[str, object] = {"run-image": facts}
     if previous is not None:
         table["image"] = {"reference": _pinned(previous)}
     options.analyzed.write_text(toml(table))
@@ -84,7 +85,7 @@ def restore_layers(options: argparse.Namespace) -> None:
         print("---> Starting without the cache, as asked", flush=True)
         return
     registry = Registry.from_environment(options.insecure_registry)
-    group = read_group(options.group, options.buildpacks)
+    group = named_group(options.group)
     try:
         cache = registry.find(Name.parse(options.cache_image)) if options.cache_image else None
         back = restore(registry, cache, _analyzed(registry, options.analyzed, "image"), group, options.layers)
@@ -112,7 +113,9 @@ def build(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Push the image, then the cache, which may fail."""
     registry = Registry.from_environment(options.insecure_registry)
-    group = read_group(options.group, options.buildpacks)
+    group = named_group(options.group)
+    for words in unsupported(group, options.layers):
+        print(f"---> Warning: {words}", flush=True)
     if not processes_of(group, options.layers):
         hint = "add a Procfile with a line such as `web: ./server`"
         raise PhaseError(EXPORT, "nothing says how the app is started", code="no-procfile", hint=hint)
@@ -121,7 +124,7 @@ def export(options: argparse.Namespace) -> None:
         raise PhaseError(EXPORT, "the run image is gone", code="internal")
     names = [Name.parse(text) for text in options.images]
     print("---> Pushing the image", flush=True)
-    exporter = Exporter(registry, layers=options.layers, owner=options.uid)
+    exporter = Exporter(registry, layers=options.layers, owner=(options.uid, options.gid))
     digest = exporter.push_app(
         names,
         base=run_image,
@@ -148,8 +151,8 @@ def _parsed(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-insecure-registry", action="append", default=[])
     parser.add_argument("-process-type", default="web")
     parser.add_argument("-skip-layers", action="store_true")
-    for name in ("uid", "gid"):
-        parser.add_argument(f"-{name}", type=int, default=int(os.environ.get("CNB_USER_ID", "1001")))
+    for name, variable in (("uid", "CNB_USER_ID"), ("gid", "CNB_GROUP_ID")):
+        parser.add_argument(f"-{name}", type=int, default=int(os.environ.get(variable, "1001")))
     parser.add_argument("images", nargs="*")
     return parser.parse_args(argv[1:])
 
@@ -163,6 +166,16 @@ def _analyzed(registry: Registry, file: Path, which: str) -> Image | None:
 
 def _pinned(image: Image) -> str:
     return str(Name(image.name.host, image.name.path, image.digest))
+
+
+def _target(image: Image) -> dict[str, object]:
+    """What the app will run on, as buildpacks are told it (platform interface 0.12, `analyzed.toml`)."""
+    names = {"os": "os", "architecture": "arch", "variant": "variant"}
+    target: dict[str, object] = {name: str(image.config[key]) for key, name in names.items() if image.config.get(key)}
+    labels = {name: image.labels.get(f"io.buildpacks.base.distro.{name}") for name in ("name", "version")}
+    if all(labels.values()):
+        target["distro"] = labels
+    return target
 
 
 def _is_full(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,9 @@ from phases.errors import DETECT_FAILED, NOT_DETECTED, PhaseError
 from phases.files import is_folder, read_bytes, read_toml
 
 _NOT_FIT = 100
+# Buildpack interface, "Buildpack ID"; with these names below the layers, others are there.
+_ID = re.compile(r"[0-9A-Za-z./-]{1,200}")
+_RESERVED = ("app", "config", "sbom", "generated", ".", "..")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,23 @@ def find(buildpacks: Path, id_: str, version: str) -> Buildpack:
 def read_group(file: Path, buildpacks: Path) -> list[Buildpack]:
     """The buildpacks that detection chose."""
     return [find(buildpacks, str(item["id"]), str(item["version"])) for item in read_toml(file).get("group", [])]
+
+
+def named_group(file: Path) -> list[Buildpack]:
+    """The buildpacks that detection chose, by name alone: in these images they may not be.
+
+    The file was written where code of buildpacks runs, perhaps of an image of somebody else.
+
+    Raises:
+        ValueError: a name that would be something outside of the layers of buildpacks.
+    """
+    group = []
+    for item in read_toml(file).get("group", []):
+        buildpack = Buildpack(str(item["id"]), str(item["version"]), Path())
+        if _ID.fullmatch(buildpack.id) is None or buildpack.escaped in _RESERVED:
+            raise ValueError(f"{file.name} names a buildpack that cannot be one: {buildpack.id[:80]!r}")
+        group.append(buildpack)
+    return group
 
 
 def detect(order: Path, buildpacks: Path, app: Path, platform: Path) -> list[Buildpack]:

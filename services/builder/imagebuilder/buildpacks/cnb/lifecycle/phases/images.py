@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,24 @@ CACHE_METADATA = "io.buildpacks.lifecycle.cache.metadata"
 BUILD_METADATA = "io.buildpacks.build.metadata"
 _CREATED = "1980-01-01T00:00:01Z"
 _PROCESS, _LAUNCHER = Path("/cnb/process"), Path("/cnb/lifecycle/launcher")
+_TYPE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 _OWN_LAUNCHER = Path(__file__).resolve().parents[1] / "launcher"
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process type and the program that is it."""
+    """A process type and the program that is it; where it starts, if not in the app's directory."""
 
     ptype: str
     command: tuple[str, ...]
+    is_default: bool = False
+    directory: str = ""
+
+    @property
+    def script(self) -> str:
+        """The program that is `/cnb/process/<type>`."""
+        there = f"cd {shlex.quote(self.directory)} || exit\n" if self.directory else ""
+        return f"#!/bin/sh\n{there}exec {shlex.join(self.command)}\n"
 
 
 @dataclass
@@ -64,15 +74,39 @@ def processes_of(group: Sequence[Buildpack], layers: Path) -> dict[str, Process]
     found: dict[str, Process] = {}
     for buildpack in group:
         for entry in read_toml(layers / buildpack.escaped / "launch.toml").get("processes", []):
-            command = entry["command"] if isinstance(entry["command"], list) else [entry["command"]]
-            found[entry["type"]] = Process(entry["type"], (*command, *entry.get("args", ())))
+            process = _process(entry)
+            found[process.ptype] = process
     return found
+
+
+def unsupported(group: Iterable[Buildpack], layers: Path) -> Iterator[str]:
+    """What layers of the app ask for and nothing here does, in words."""
+    for buildpack in group:
+        for layer in layers_of(buildpack, layers):
+            for name in ("exec.d", "profile.d"):
+                if layer.launch and is_folder(layer.path / name):
+                    yield f"{name} of the layer {buildpack.id}:{layer.name} is not run when the app starts"
+
+
+def _process(entry: Mapping[str, Any]) -> Process:
+    """A process of `launch.toml`, before and since buildpack API 0.9 ("Processes")."""
+    ptype, command = str(entry["type"]), entry["command"]
+    if _TYPE.fullmatch(ptype) is None:
+        raise ValueError(f"{ptype[:80]!r} is no process type")
+    arguments = tuple(map(str, entry.get("args", ())))
+    if isinstance(command, list):
+        words = (*map(str, command), *arguments)
+    elif entry.get("direct", False):
+        words = (str(command), *arguments)
+    else:  # a line for the shell, to which arguments are added
+        words = ("bash", "-c", " ".join((str(command), *map(shlex.quote, arguments))))
+    return Process(ptype, words, entry.get("default") is True, str(entry.get("working-dir") or ""))
 
 
 class Exporter:
     """Makes the layers once, and pushes them into the app's image and into its cache."""
 
-    def __init__(self, registry: Registry, *, layers: Path, owner: int) -> None:
+    def __init__(self, registry: Registry, *, layers: Path, owner: tuple[int, int]) -> None:
         self._registry = registry
         self._layers = layers
         self._owner = owner
@@ -200,8 +234,7 @@ class Exporter:
         with LayerWriter(self._folder / "own") as writer:
             writer.file(_LAUNCHER, _OWN_LAUNCHER.read_bytes(), mode=0o755)
             for process in sorted(processes.values(), key=lambda item: item.ptype):
-                script = f"#!/bin/sh\nexec {shlex.join(process.command)}\n"
-                writer.file(_PROCESS / process.ptype, script.encode(), mode=0o755)
+                writer.file(_PROCESS / process.ptype, process.script.encode(), mode=0o755)
         return writer.blob()
 
     def _put(self, name: Name, blob: Blob, stored: Stored) -> dict[str, Any]:
@@ -240,6 +273,8 @@ def restore(
     stored, back = Stored.of(cache), []
     for buildpack in group:
         folder = layers / buildpack.escaped
+        if folder.is_symlink():
+            raise OSError(f"{folder} is a link")
         for id_, name in {**launched, **cached}:
             if id_ != buildpack.id or name != Path(name).name or name in ("launch", "build", "store", "..", "."):
                 continue
@@ -252,6 +287,7 @@ def restore(
                     registry.download(cache.name, stored.layers[facts["sha"]][0], Path(file.name))
                     unpack(Path(file.name), folder / name)
                 back.append(f"{id_}:{name}")
+            (folder / f"{name}.toml").unlink(missing_ok=True)
             (folder / f"{name}.toml").write_text(toml({"metadata": dict(facts.get("data") or {})}))
     return back
 
@@ -266,9 +302,9 @@ def _environment(base: Image) -> dict[str, str]:
 
 
 def _entry_point(processes: Mapping[str, Process], default: str) -> list[str]:
-    if default in processes:
-        return [str(_PROCESS / default)]
-    return [str(_PROCESS / next(iter(processes)))] if len(processes) == 1 else [str(_LAUNCHER)]
+    chosen = [process.ptype for process in processes.values() if process.is_default]
+    names = [default] if default in processes else chosen[-1:] or (list(processes) if len(processes) == 1 else [])
+    return [str(_PROCESS / names[0])] if names else [str(_LAUNCHER)]
 
 
 def _app_config(

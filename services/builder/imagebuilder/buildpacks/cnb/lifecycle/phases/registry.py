@@ -26,6 +26,10 @@ _ACCEPT = ", ".join((MANIFEST, _DOCKER_MANIFEST, *_INDEXES))
 _CHUNK = 1024 * 1024
 _TIMEOUT_SECONDS = 120
 _TRIES = 4
+# Who makes tokens may be a builder that is started anew, which takes longer than a moment: with this 62 s.
+_TOKEN_TRIES = 6
+_SHORTEST_TOKEN_SECONDS = 60  # of the specification of token authentication
+_TOKEN_MARGIN_SECONDS = 30
 _MOST_MANIFEST = 4 * 1024 * 1024
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -85,13 +89,21 @@ class Image:
         return self.config.get("config", {}).get("Labels") or {}
 
 
+@dataclass(frozen=True)
+class _Token:
+    """What a token server gave; `until` is when to ask for another one, on the clock `time.monotonic`."""
+
+    text: str
+    until: float
+
+
 class Registry:
     """Talks to registries: plain HTTP with those named, verified TLS with all others."""
 
     def __init__(self, auths: Mapping[str, str], insecure: frozenset[str]) -> None:
         self._auths = auths
         self._insecure = insecure
-        self._tokens: dict[tuple[str, str], str] = {}
+        self._tokens: dict[tuple[str, str], _Token] = {}
 
     @classmethod
     def from_environment(cls, insecure: list[str]) -> Registry:
@@ -132,7 +144,8 @@ class Registry:
         """Raise RegistryError unless uploads to that repository may begin."""
         with self._ask(name, "POST", f"/v2/{name.path}/blobs/uploads/") as answer:
             where = answer.headers.get("Location", "")
-        with self._ask(name, "DELETE", where, fine=(204, 404, 405)):
+        # Who may push may not always delete; the registry clears up what stays.
+        with self._ask(name, "DELETE", where, fine=(204, 401, 403, 404, 405)):
             pass
 
     def download(self, name: Name, digest: str, target: Path) -> None:
@@ -194,6 +207,7 @@ class Registry:
         fine: tuple[int, ...] = (200, 201, 202, 204),
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request; what a moment may heal is tried again, a token is fetched when asked for one."""
+        has_login = False
         for attempt in range(1, _TRIES + 1):
             stack = ExitStack()
             try:
@@ -206,7 +220,8 @@ class Registry:
                 time.sleep(2**attempt)
                 continue
             with stack:
-                if answer.status == 401 and attempt == 1 and self._login(name, answer):
+                if answer.status == 401 and not has_login and attempt < _TRIES and self._login(name, answer):
+                    has_login = True
                     continue
                 if answer.status >= 500 and attempt < _TRIES:
                     time.sleep(2**attempt)
@@ -219,7 +234,10 @@ class Registry:
     def _headers(self, name: Name, headers: Mapping[str, str] | None) -> dict[str, str]:
         token = self._tokens.get((name.host, name.path))
         basic = self._auths.get(name.host)
-        found = f"Bearer {token}" if token else f"Basic {basic}" if basic else ""
+        if token and time.monotonic() < token.until:
+            found = f"Bearer {token.text}"
+        else:
+            found = f"Basic {basic}" if basic else ""
         return {**(headers or {}), **({"Authorization": found} if found else {})}
 
     @contextmanager
@@ -260,20 +278,40 @@ class Registry:
         realm = urllib.parse.urlsplit(facts["realm"])
         if realm.scheme != "https" and realm.netloc not in self._insecure and name.host not in self._insecure:
             return False
-        scope = facts.get("scope") or f"repository:{name.path}:pull,push"
-        query = urllib.parse.urlencode({"service": facts.get("service", ""), "scope": scope})
+        scopes = (facts.get("scope") or f"repository:{name.path}:pull,push").split(" ")
+        query = urllib.parse.urlencode([("service", facts.get("service", "")), *(("scope", one) for one in scopes)])
+        content = self._fetch_token(realm, query, self._auths.get(name.host))
+        text = content.get("token") or content.get("access_token") or ""
+        seconds = max(content.get("expires_in") or 0, _SHORTEST_TOKEN_SECONDS) - _TOKEN_MARGIN_SECONDS
+        self._tokens[name.host, name.path] = _Token(text, time.monotonic() + seconds)
+        return bool(text)
+
+    def _fetch_token(self, realm: urllib.parse.SplitResult, query: str, basic: str | None) -> Mapping[str, Any]:
+        """What the token server answers, nothing when that is no. `basic` are our credentials.
+
+        Raises:
+            RegistryError: it does not answer, also not in the end.
+        """
         kind = http.client.HTTPSConnection if realm.scheme == "https" else http.client.HTTPConnection
-        connection = kind(realm.netloc, timeout=_TIMEOUT_SECONDS)
-        basic = self._auths.get(name.host)
-        try:
-            headers = {"Authorization": f"Basic {basic}"} if basic else {}
-            connection.request("GET", f"{realm.path}?{query}", headers=headers)
-            reply = connection.getresponse()
-            content = json.loads(reply.read(_MOST_MANIFEST)) if reply.status == 200 else {}
-        finally:
-            connection.close()
-        self._tokens[name.host, name.path] = content.get("token") or content.get("access_token") or ""
-        return bool(self._tokens[name.host, name.path])
+        headers = {"Authorization": f"Basic {basic}"} if basic else {}
+        for attempt in range(1, _TOKEN_TRIES + 1):
+            connection = kind(realm.netloc, timeout=_TIMEOUT_SECONDS)
+            try:
+                connection.request("GET", f"{realm.path}?{query}", headers=headers)
+                reply = connection.getresponse()
+                if reply.status < 500:
+                    found: dict[str, Any] = json.loads(reply.read(_MOST_MANIFEST)) if reply.status == 200 else {}
+                    return found
+                why = f"{reply.status} {reply.reason}"
+            except (OSError, http.client.HTTPException) as error:
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    raise RegistryError(f"the token server {realm.netloc} is not trusted: {error}") from error
+                why = str(error)
+            finally:
+                connection.close()
+            if attempt < _TOKEN_TRIES:
+                time.sleep(2**attempt)
+        raise RegistryError(f"the token server {realm.netloc} cannot be reached: {why}")
 
 
 def _for_this_machine(index: Mapping[str, Any], name: Name) -> str:

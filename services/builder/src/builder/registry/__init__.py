@@ -1,0 +1,1 @@
+"""The registry of images, as far as things are removed from it."""

@@ -1,0 +1,84 @@
+"""The images and caches of apps in the registry that builds push to, as they are removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from builder.domain.errors import RegistryRefusesDeletesError
+from builder.domain.images import cache_repository, image_repository
+from builder.registry.client import RegistryClient
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_CACHED_LAYER = re.compile(r"[0-9a-f]{64}")
+MOST_AT_ONCE: Final = 500
+"""Tags that one call looks at; the next one goes on."""
+
+
+class RegistryImages:
+    """Removes what nobody needs. A registry's disk becomes free only when it collects its garbage.
+
+    A registry that deletes nothing is said once, and then left alone. Every method raises RegistryUnavailableError
+    when something may not have been removed.
+    """
+
+    def __init__(self, client: RegistryClient, *, host: str) -> None:
+        self._client = client
+        self._host = host
+        self._is_refused = False
+
+    async def remove(self, app: str, references: Iterable[str]) -> bool:
+        """Remove images of an app, `<registry>/<repository>@sha256:...`; False where the registry deletes nothing.
+
+        What is no image of that app in this registry is left alone.
+        """
+        repository = image_repository(app)
+        digests = [
+            digest
+            for name, _, digest in (reference.partition("@") for reference in references)
+            if name == f"{self._host}/{repository}" and _DIGEST.fullmatch(digest)
+        ]
+        return await self._delete(repository, digests)
+
+    async def remove_app(self, app: str) -> None:
+        """Remove all images and caches of an app."""
+        for repository in (image_repository(app), cache_repository(app)):
+            await self._delete(repository, await self._digests(repository, await self._client.tags(repository)))
+
+    async def remove_cache(self, app: str) -> None:
+        """Remove all that builds of an app have kept for later ones."""
+        repository = cache_repository(app)
+        tags = await self._client.tags(repository)
+        await self._delete(repository, await self._digests(repository, tags[:MOST_AT_ONCE]))
+
+    async def trim_cache(self, app: str, *, before: datetime) -> None:
+        """Remove the layers that Dockerfiles of an app kept before that moment."""
+        repository = cache_repository(app)
+        layers = [tag for tag in await self._client.tags(repository) if _CACHED_LAYER.fullmatch(tag)]
+        old = []
+        for tag in layers[:MOST_AT_ONCE]:
+            made = await self._client.made_at(repository, tag)
+            if made is not None and made < before:
+                old.append(tag)
+        await self._delete(repository, await self._digests(repository, old))
+
+    async def _digests(self, repository: str, tags: Iterable[str]) -> list[str]:
+        found = [await self._client.digest(repository, tag) for tag in tags]
+        return list(dict.fromkeys(digest for digest in found if digest is not None))
+
+    async def _delete(self, repository: str, digests: Iterable[str]) -> bool:
+        for digest in digests:
+            try:
+                await self._client.delete(repository, digest)
+            except RegistryRefusesDeletesError as exc:
+                if not self._is_refused:
+                    log.warning("registry_deletes_nothing", registry=self._host, error=exc.detail)
+                self._is_refused = True
+                return False
+            log.info("image_removed", repository=repository, digest=digest)
+        return True
