@@ -374,7 +374,7 @@ async def test_an_answer_is_told_also_while_the_database_is_away(
         async with platform.builder() as world:
             with captured_log("builder") as log:
                 pushing = asyncio.create_task(platform.push(world))
-                await eventually(lambda: "release_not_stored_yet" in log.getvalue())
+                await eventually(lambda: "not_stored_yet" in log.getvalue())
                 if not comes_back:
                     await eventually(lambda: "release_not_recorded" in log.getvalue())
                 await let_in(True)

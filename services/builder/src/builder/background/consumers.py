@@ -45,7 +45,9 @@ class Consumers:
         except UnknownEventError:
             log.info("event_ignored", event_type=envelope.type)  # of a newer controller
             return
-        if isinstance(event, NEWS) and await self._records.heard(RELEASES, envelope.id, event):
+        if isinstance(event, NEWS):
+            # Also when it was recorded before: the answer to that may have been lost, and the push still waits.
+            await self._records.heard(RELEASES, envelope.id, event)
             self._verdicts.deliver(event)
 
     async def on_app_deleted(self, envelope: Envelope) -> None:

@@ -62,6 +62,33 @@ class BranchMovedError(ConflictError):
         )
 
 
+class BranchNotSetError(UnavailableError):
+    """A push was deployed, and git cannot move its branch: a full disk, for example."""
+
+    code = "branch-not-set"
+    title = "git cannot move the branch"
+
+    def __init__(self, app: str, branch: str, words: str) -> None:
+        super().__init__(
+            f"{app} is deployed, but git cannot move {branch} ({words}); push again when it can, which builds it again",
+            app=app,
+            branch=branch,
+        )
+
+
+class RepositoryUnavailableError(UnavailableError):
+    """The app's repository cannot be made."""
+
+    code = "repository-unavailable"
+    title = "The repository cannot be used"
+
+    def __init__(self, app: str, words: str) -> None:
+        super().__init__(
+            f"the repository of {app} cannot be made: {words}; nothing was changed, tell the platform's operator",
+            app=app,
+        )
+
+
 class TooManyCommandsError(UnavailableError):
     """One address, key or app has as many git commands under way as it may have."""
 

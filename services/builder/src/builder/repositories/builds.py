@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Update, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from builder.domain.builds import Build, BuildState, Verdict
@@ -18,6 +18,8 @@ from shared.events import Event
 from shared.outbox import Inbox, Outbox
 
 SOURCE = "/services/builder"
+MakeEvent: TypeAlias = Callable[[Build], Event]
+"""What is told of a build that has just changed."""
 UNFINISHED = (BuildState.REQUESTED, BuildState.RUNNING)
 
 
@@ -70,16 +72,14 @@ class BuildRepository:
         query = select(BuildRow.request).where(BuildRow.id == build_id)
         return (await self._session.execute(query)).scalar_one_or_none()
 
-    async def start(self, build_id: UUID, *, at: datetime, events: Sequence[Event]) -> None:
+    async def start(self, build_id: UUID, *, at: datetime, event: MakeEvent) -> None:
         """The build runs from now on; nothing changes for one that does already, in the hands of an earlier process."""
-        started = await self._session.execute(
+        await self._change(
             update(BuildRow)
             .where(BuildRow.id == build_id, BuildRow.state == BuildState.REQUESTED)
-            .values(state=BuildState.RUNNING, started_at=at)
-            .returning(BuildRow.id)
+            .values(state=BuildState.RUNNING, started_at=at),
+            event,
         )
-        if started.scalar_one_or_none() is not None:
-            await self._outbox.add(*events)
 
     async def end(
         self,
@@ -87,7 +87,7 @@ class BuildRepository:
         *,
         state: BuildState,
         at: datetime,
-        events: Sequence[Event],
+        event: MakeEvent,
         code: str | None = None,
         message: str | None = None,
         release: Mapping[str, Any] | None = None,
@@ -98,47 +98,49 @@ class BuildRepository:
 
         The first end counts: what comes after it, because an answer to the commit was lost, changes nothing.
         """
-        ended = await self._session.execute(
+        await self._change(
             update(BuildRow)
             .where(BuildRow.id == build_id, BuildRow.state.in_(UNFINISHED))
-            .values(state=state, ended_at=at, code=code, message=message, release_request=release, images=images)
-            .returning(BuildRow.id)
+            .values(state=state, ended_at=at, code=code, message=message, release_request=release, images=images),
+            event,
         )
-        if ended.scalar_one_or_none() is not None:
-            await self._outbox.add(*events)
+
+    async def _change(self, statement: Update, event: MakeEvent) -> None:
+        changed = (await self._session.scalars(statement.returning(BuildRow))).one_or_none()
+        if changed is not None:
+            await self._outbox.add(event(_build(changed)))
 
     async def first_time(self, consumer: str, event_id: str) -> bool:
         """Whether the consumer sees this event for the first time."""
         return await self._inbox.first_time(consumer, event_id)
 
-    async def set_release(self, build_id: UUID, version: int) -> None:
-        """The controller made this release of the build; the first one counts."""
-        await self._session.execute(
-            update(BuildRow)
-            .where(BuildRow.id == build_id, BuildRow.release_version.is_(None))
-            .values(release_version=version)
-        )
-
-    async def set_verdict(
-        self, build_id: UUID, verdict: Verdict, *, code: str | None = None, message: str | None = None
+    async def set_news(
+        self,
+        build_id: UUID,
+        *,
+        version: int | None = None,
+        verdict: Verdict | None = None,
+        code: str | None = None,
+        message: str | None = None,
+        deployed_at: datetime | None = None,
     ) -> None:
-        """What became of the release; later releases of the same build do not change it."""
-        await self._session.execute(
-            update(BuildRow)
-            .where(BuildRow.id == build_id, BuildRow.verdict.is_(None))
-            .values(verdict=verdict, verdict_code=code, verdict_message=message)
-        )
-
-    async def set_deployed(self, build_id: UUID, *, at: datetime) -> None:
-        """The build runs (again): a rollback deploys an old build once more."""
-        await self._set(build_id, deployed_at=at)
+        """What the controller said of a release of the build. The first release counts, and the first verdict, which
+        `code` and `message` explain; `deployed_at` is set again whenever a rollback deploys the build once more."""
+        values: dict[str, Any] = {}
+        if version is not None:
+            values["release_version"] = func.coalesce(BuildRow.release_version, version)
+        if verdict is not None:
+            is_first = BuildRow.verdict.is_(None)
+            values["verdict"] = func.coalesce(BuildRow.verdict, verdict)
+            values["verdict_code"] = case((is_first, code), else_=BuildRow.verdict_code)
+            values["verdict_message"] = case((is_first, message), else_=BuildRow.verdict_message)
+        if deployed_at is not None:
+            values["deployed_at"] = deployed_at
+        await self._session.execute(update(BuildRow).where(BuildRow.id == build_id).values(values))
 
     async def delete_app(self, app: str) -> None:
         """Forget the app: another one may get its name."""
         await self._session.execute(delete(BuildRow).where(BuildRow.app == app))
-
-    async def _set(self, build_id: UUID, **values: object) -> None:
-        await self._session.execute(update(BuildRow).where(BuildRow.id == build_id).values(**values))
 
 
 def _build(row: BuildRow) -> Build:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from builder.domain.builds import Build, BuildState
-from builder.domain.errors import BuildEndedError, ControllerUnavailableError, PushNotAllowedError
+from builder.domain.errors import (
+    BuildEndedError,
+    BuildNotFoundError,
+    ControllerUnavailableError,
+    PushNotAllowedError,
+)
 from builder.domain.text import failure, progress, refusal
 from builder.metrics import BUILD_SECONDS, BUILDS
 from builder.runner.port import (
@@ -25,8 +31,9 @@ from builder.services.logs import BuildLogs
 from builder.services.records import BuildRecords
 from builder.services.releases import Releases
 from builder.services.runs import BuildRun
+from builder.services.storing import insist
 from builder.tasks import OneShots
-from shared.errors import SuiteError
+from shared.errors import SuiteError, UnavailableError
 from shared.logging import bind_context, get_logger
 
 log = get_logger(__name__)
@@ -34,7 +41,10 @@ log = get_logger(__name__)
 STOP_SECONDS = 10.0
 INTERRUPTED = "the builder was stopped while it built"
 INTERRUPTED_HINT = "Nothing was deployed; push again."
+NOT_BEGUN = "the database broke off before the build could begin"
 CONFIG_PAUSE_SECONDS = 5.0
+END_PAUSES_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)
+"""A cluster or storage that is away is asked again to remove what a build has left: the build may still run there."""
 
 ConfigOf = Callable[[str, str], Awaitable[AppConfig]]
 """The config of an app, by its name and that of the user who builds it."""
@@ -68,8 +78,17 @@ class Builds:
         self._clearing = OneShots()
 
     async def start(self, spec: BuildSpec, plan: Plan, tree: Tree) -> BuildRun:
-        """Store the request and begin; `tree` must stay readable until the run is done."""
-        await self._records.requested(spec, plan)
+        """Store the request and begin; `tree` must stay readable until the run is done.
+
+        Raises:
+            DatabaseAwayError: nothing has begun.
+        """
+        try:
+            await self._records.requested(spec, plan)
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # closing: the next process gives it up
+                self._tasks.spawn(self._withdraw(spec), name=f"withdraw-{spec.build_id}")
+            raise
         return self._begin(spec, plan, tree)
 
     async def cancel(self, build_id: UUID, reason: str) -> None:
@@ -131,6 +150,12 @@ class Builds:
         self._tasks.spawn(self._carry_out(run), name=f"build-{run.spec.build_id}")
         return run
 
+    async def _withdraw(self, spec: BuildSpec) -> None:
+        """It may have been stored though nobody was told so: the answer to the commit was lost."""
+        error = BuildFailedError("interrupted", NOT_BEGUN, hint=INTERRUPTED_HINT)
+        with contextlib.suppress(BuildNotFoundError):
+            await insist(lambda: self._records.failed(spec.build_id, error))
+
     async def _give_up(self, build: Build) -> None:
         error = BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT)
         text = failure("Build failed", code=error.code, message=error.message, hint=error.hint)
@@ -166,13 +191,16 @@ class Builds:
         try:
             result = await self._work(run)
             release = self._releases.request(run.spec, result)
-            await self._records.succeeded(run.spec.build_id, result, release=release)
+            await _stored(run, lambda: self._records.succeeded(run.spec.build_id, result, release=release))
             self._clear(run)
         except BuildFailedError as error:
             await self._fail(run, error)
         except asyncio.CancelledError:
             if self._lasting is None:
-                await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
+                # When the database is away, the next process gives it up.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_SECONDS):
+                        await self._fail(run, BuildFailedError("interrupted", INTERRUPTED, hint=INTERRUPTED_HINT))
             else:
                 run.log.conclude(
                     refusal("The builder is being restarted. The build goes on: push again in a moment to follow it.")
@@ -199,7 +227,8 @@ class Builds:
             work.cancel()
             await asyncio.wait({work}, timeout=STOP_SECONDS)
             raise
-        if work.cancelled():
+        # Also when it was just done: who cancelled it has been told so.
+        if work.cancelled() or (run.cancel_reason is not None and work.exception() is None):
             raise BuildFailedError("cancelled", run.cancel_reason or "the build was cancelled")
         run.is_built = work.exception() is None
         return work.result()
@@ -208,7 +237,7 @@ class Builds:
         if self._slots.locked():
             run.log.conclude(progress("Waiting for other builds to end..."))
         async with self._slots:
-            await self._records.started(run.spec.build_id)
+            await _stored(run, lambda: self._records.started(run.spec.build_id))
             with BUILD_SECONDS.time():
                 if run.tree is not None:
                     return await self._runner.build(run.tree, run.spec, run.plan, run.log)
@@ -233,10 +262,15 @@ class Builds:
             self._clearing.spawn(self._end(self._lasting, run.spec), name=f"clear-{run.spec.build_id}")
 
     async def _end(self, runner: LastingRunner, spec: BuildSpec) -> None:
-        try:
-            await runner.end(spec)
-        except SuiteError as exc:  # what stays ends by its own deadline
-            log.warning("build_not_cleared", build_id=str(spec.build_id), error=exc.detail)
+        for pause in (0.0, *END_PAUSES_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                await runner.end(spec)
+            except SuiteError as exc:  # what stays at last ends by its own deadline
+                log.warning("build_not_cleared", build_id=str(spec.build_id), error=exc.detail)
+                if isinstance(exc, UnavailableError):
+                    continue
+            return
 
     async def _fail(self, run: BuildRun, error: BuildFailedError) -> None:
         is_cancelled = error.code == "cancelled"
@@ -246,8 +280,14 @@ class Builds:
         # Its last lines have just been streamed, so they are not repeated here.
         run.log.conclude(failure(what, code=error.code, message=error.message, hint=error.hint))
         if is_cancelled:
-            await self._records.cancelled(run.spec.build_id, error.message)
+            await _stored(run, lambda: self._records.cancelled(run.spec.build_id, error.message))
         else:
-            await self._records.failed(run.spec.build_id, error)
+            await _stored(run, lambda: self._records.failed(run.spec.build_id, error))
         self._clear(run)
         log.info("build_ended", state=state, code=error.code)
+
+
+async def _stored(run: BuildRun, change: Callable[[], Awaitable[None]]) -> None:
+    """A change of the build's state is stored whenever the database is back; who waits for it is told why."""
+    told = progress("The builder's database does not answer; waiting, to store how this build stands...")
+    await insist(change, on_absence=lambda: run.log.conclude(told))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.domain.errors import BranchMovedError
+from builder.domain.errors import BranchMovedError, BranchNotSetError, PushCancelledError
 from builder.domain.refs import RefUpdate
 from builder.domain.text import progress
 from builder.git.branch import PushedBranch, Standing
@@ -23,10 +23,12 @@ from shared.logging import get_logger
 
 log = get_logger(__name__)
 
+GIT_ENDED = "git ended before the build began"
+
 
 @dataclass
 class Push:
-    """One git-receive-pack session. From `is_requested` on, the build goes its way without the client."""
+    """One git-receive-pack session. From `is_requested` on, git and the build go their way without the client."""
 
     app: str
     username: str
@@ -34,8 +36,15 @@ class Push:
     repository: Path
     is_received: bool = False
     is_requested: bool = False
+    is_over: bool = False
     turn: Turn | None = None
     run: BuildRun | None = None
+
+    def end(self) -> None:
+        """git ends: what has not begun by now never does, whatever its hook, which may end later, is still told."""
+        self.is_over = True
+        if self.turn is not None and self.run is None:
+            self.turn.cancel(GIT_ENDED)
 
 
 @dataclass(frozen=True)
@@ -85,20 +94,36 @@ class Deploys:
             PushCancelledError: somebody ended it before it was built.
             BranchMovedError: another push was first, which this one does not contain.
             PushNotAllowedError, ControllerUnavailableError: the pusher's right was looked at again after the wait.
+            BranchNotSetError: it is deployed, but git cannot move the branch.
+            DatabaseAwayError: nothing was begun.
             OSError, TimeoutError: git cannot be asked.
         """
         running = waiting.same_build(self._turns.ahead(deploy.turn), deploy.update, deploy.options)
         status = await (self._follow(deploy, running) if running else self._build(deploy))
         if status == 0:
-            await deploy.branch.make_way()
+            await self._make_way(deploy)
         return status
+
+    async def _make_way(self, deploy: Deploy) -> None:
+        deploy.push.is_requested = True  # a git that ended with its client would leave the branch where this puts it
+        try:
+            await deploy.branch.make_way()
+        except (OSError, TimeoutError) as exc:
+            update, words = deploy.update, str(exc) or type(exc).__name__
+            raise BranchNotSetError(deploy.push.app, update.branch or update.ref, words) from exc
 
     def present(self, app: str) -> Turn | None:
         """Whose turn it is."""
         return self._turns.present(app)
 
     def enter(self, push: Push) -> Turn:
-        """Line up; who ends the push leaves the row, too."""
+        """Line up; who ends the push leaves the row, too.
+
+        Raises:
+            PushCancelledError: it has been ended already.
+        """
+        if push.is_over:
+            raise PushCancelledError(GIT_ENDED)
         push.turn = self._turns.enter(push.app, push.username)
         return push.turn
 

@@ -51,6 +51,8 @@ class BuildLog:
     async def write(self, text: str, *, position: str | None = None) -> None:
         """Append; what goes beyond the limit is dropped, and the log says so once."""
         data = printable(text).encode("utf-8", "replace")
+        if self._waiting:
+            self._flush()
         if self._stored + len(self._waiting) + len(data) > self._max_bytes:
             data = b"" if self._is_cut else b"\n!     The log is cut off here: it is too long.\n"
             self._is_cut = True

@@ -14,6 +14,7 @@ from builder.git.tree import quarantine_of
 from builder.runner.port import BuildFailedError
 from builder.services import waiting
 from builder.services.deploys import Deploy, Deploys, Push
+from shared.db import DatabaseAwayError
 from shared.errors import SuiteError
 from shared.logging import bind_context, get_logger
 
@@ -42,6 +43,9 @@ class Pushes:
         except SuiteError as error:
             log.info("push_declined", code=error.code)
             text = refusal(error.detail)
+        except DatabaseAwayError:
+            log.warning("push_declined", code="database-away")
+            text = refusal("The builder's database does not answer; nothing was changed: push again in a moment.")
         except asyncio.CancelledError:
             _give_up(push)
             raise

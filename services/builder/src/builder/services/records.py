@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from builder.domain.builds import Build, BuildState, Verdict
-from builder.repositories.builds import BuildRepository
+from builder.repositories.builds import BuildRepository, MakeEvent
 from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildResult, BuildSpec, Plan
 from builder.services.verdicts import ReleaseNews
 from shared.clock import Clock
@@ -86,17 +86,17 @@ class BuildRecords:
 
     async def started(self, build_id: UUID) -> None:
         async with self._database.transaction() as session:
-            builds = BuildRepository(session)
-            event = BuildStarted(**_identity(await builds.get(build_id)))
-            await builds.start(build_id, at=self._clock.now(), events=[event])
+            await BuildRepository(session).start(
+                build_id, at=self._clock.now(), event=lambda build: BuildStarted(**_identity(build))
+            )
 
     async def succeeded(self, build_id: UUID, result: BuildResult, *, release: Mapping[str, Any] | None = None) -> None:
         """The build has a result; `release` is what a controller that hears no events is still to be asked for."""
-        async with self._database.transaction() as session:
-            builds = BuildRepository(session)
-            event = BuildSucceeded.model_validate(
+
+        def event(build: Build) -> BuildSucceeded:
+            return BuildSucceeded.model_validate(
                 {
-                    **_identity(await builds.get(build_id)),
+                    **_identity(build),
                     "image": result.image,
                     "stack": result.stack,
                     "procfile": result.procfile,
@@ -104,34 +104,22 @@ class BuildRecords:
                     "dockerfile": result.dockerfile,
                 }
             )
-            now, images = self._clock.now(), result.references
-            await builds.end(
-                build_id, state=BuildState.SUCCEEDED, at=now, events=[event], release=release, images=images
-            )
+
+        images = result.references
+        await self._end(build_id, BuildState.SUCCEEDED, event, release=release, images=images)
 
     async def failed(self, build_id: UUID, error: BuildFailedError) -> None:
-        async with self._database.transaction() as session:
-            builds = BuildRepository(session)
-            event = BuildFailed(
-                **_identity(await builds.get(build_id)),
-                code=error.code,
-                message=error.message,
-                log=error.log[-LOG_LINES:],
-                hint=error.hint,
-            )
-            now = self._clock.now()
-            await builds.end(
-                build_id, state=BuildState.FAILED, at=now, events=[event], code=error.code, message=error.message
-            )
+        def event(build: Build) -> BuildFailed:
+            log = error.log[-LOG_LINES:]
+            return BuildFailed(**_identity(build), code=error.code, message=error.message, log=log, hint=error.hint)
+
+        await self._end(build_id, BuildState.FAILED, event, code=error.code, message=error.message)
 
     async def cancelled(self, build_id: UUID, reason: str) -> None:
-        async with self._database.transaction() as session:
-            builds = BuildRepository(session)
-            event = BuildCancelled(**_identity(await builds.get(build_id)), code="cancelled", message=reason)
-            now = self._clock.now()
-            await builds.end(
-                build_id, state=BuildState.CANCELLED, at=now, events=[event], code="cancelled", message=reason
-            )
+        def event(build: Build) -> BuildCancelled:
+            return BuildCancelled(**_identity(build), code="cancelled", message=reason)
+
+        await self._end(build_id, BuildState.CANCELLED, event, code="cancelled", message=reason)
 
     async def heard(self, consumer: str, event_id: str, news: ReleaseNews) -> bool:
         """Note what became of a build's release; False when this event was noted before."""
@@ -141,16 +129,23 @@ class BuildRecords:
             builds = BuildRepository(session)
             if not await builds.first_time(consumer, event_id):
                 return False
-            if isinstance(news, ReleaseRejected):
-                await builds.set_verdict(news.build_id, Verdict.REJECTED, code=news.code, message=news.message)
-                return True
-            await builds.set_release(news.build_id, news.version)
-            if isinstance(news, ReleaseDeployed):
-                await builds.set_verdict(news.build_id, Verdict.DEPLOYED)
-                await builds.set_deployed(news.build_id, at=self._clock.now())
-            elif isinstance(news, ReleaseFailed):
-                await builds.set_verdict(news.build_id, Verdict.FAILED, code=news.code, message=news.message)
+            await builds.set_news(news.build_id, **self._said_by(news))
         return True
+
+    def _said_by(self, news: ReleaseNews) -> dict[str, Any]:
+        match news:
+            case ReleaseRejected():
+                return {"verdict": Verdict.REJECTED, "code": news.code, "message": news.message}
+            case ReleaseFailed():
+                facts = {"version": news.version, "code": news.code, "message": news.message}
+                return {**facts, "verdict": Verdict.FAILED}
+            case ReleaseDeployed():
+                return {"version": news.version, "verdict": Verdict.DEPLOYED, "deployed_at": self._clock.now()}
+        return {"version": news.version}
+
+    async def _end(self, build_id: UUID, state: BuildState, event: MakeEvent, **facts: Any) -> None:
+        async with self._database.transaction() as session:
+            await BuildRepository(session).end(build_id, state=state, at=self._clock.now(), event=event, **facts)
 
     async def forget(self, app: str) -> None:
         """Remove all records of a deleted app."""

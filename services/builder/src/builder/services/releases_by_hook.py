@@ -18,6 +18,7 @@ from builder.services.release_calls import ReleaseCalls
 from builder.services.release_records import ReleaseRecords
 from builder.services.releases import Outcome
 from builder.services.runs import BuildRun
+from builder.services.storing import insist
 from shared.db.database import is_database_away
 from shared.logging import get_logger
 
@@ -114,15 +115,7 @@ class ReleasesByHook:
 
 async def _stored(work: Callable[[], Awaitable[T]]) -> T:
     """Do it again while the database is away, for about half a minute."""
-    for _ in range(DATABASE_TRIES):
-        try:
-            return await work()
-        except Exception as exc:
-            if not is_database_away(exc):
-                raise
-            log.warning("release_not_stored_yet", error=type(exc).__name__)
-            await asyncio.sleep(DATABASE_PAUSE_SECONDS)
-    return await work()
+    return await insist(work, tries=DATABASE_TRIES + 1, pause_seconds=DATABASE_PAUSE_SECONDS)
 
 
 async def _with_progress(run: BuildRun, call: Awaitable[ReleaseEnd]) -> ReleaseEnd:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from builder.domain.commands import GitCommand
+from builder.domain.errors import RepositoryUnavailableError
 from builder.domain.text import refusal
 from builder.git.environment import GitEnvironment
 from builder.git.hooks import HookServer
@@ -89,15 +90,22 @@ class GitSessions:
             try:
                 status = await self._run(command, client, protocol=protocol, token=token, push=push)
             finally:
+                push.end()
                 # The turn stands for the build too, which may outlive both the client and git.
                 if push.run is not None:
                     await push.run.done.wait()
                 if push.turn is not None:
                     self.turns.leave(push.turn)
         if push.is_received:
+            await self._tidy(app)
+        return status
+
+    async def _tidy(self, app: str) -> None:
+        try:
             await asyncio.to_thread(self.repositories.adopt_head, app)
             await self.packer.consider(app)
-        return status
+        except OSError as exc:  # a full disk: the next push sees to it, this one has its status
+            log.warning("repository_not_tidied", app=app, error=str(exc))
 
     async def _run(
         self,
@@ -108,7 +116,11 @@ class GitSessions:
         token: str | None = None,
         push: Push | None = None,
     ) -> int:
-        repository = await asyncio.to_thread(self.repositories.ensure, command.app)
+        try:
+            repository = await asyncio.to_thread(self.repositories.ensure, command.app)
+        except OSError as exc:
+            log.error("repository_not_made", app=command.app, error=str(exc))  # noqa: TRY400  a known cause
+            raise RepositoryUnavailableError(command.app, exc.strerror or type(exc).__name__) from exc
         if client.gone.is_set():
             return 1
         process = await GitProcess.spawn(
@@ -166,6 +178,7 @@ class GitSessions:
 async def _gone(process: GitProcess, push: Push | None) -> int:
     if push is not None:
         log.info("push_abandoned", app=push.app, actor=push.username)
+        push.end()
     await process.end()
     return 1
 

@@ -87,10 +87,11 @@ class Turns:
         row = self._rows.get(turn.app, [])
         if turn not in row:
             return
+        was_present = row[0] is turn
         row.remove(turn)
         if not row:
             del self._rows[turn.app]
-        elif row[0].run is None:
+        elif was_present and row[0].run is None:
             row[0].since = self._clock.now()
         for waiting in row:
             waiting.changed.set()

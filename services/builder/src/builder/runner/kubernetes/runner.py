@@ -44,6 +44,8 @@ from shared.logging import get_logger
 _TELL_AFTER: Final = timedelta(seconds=3)
 """A pod that has not started by then is told of: why, and again whenever that changes."""
 _AWAY_PAUSE_SECONDS: Final = 5.0
+_AWAY: Final = "---> The cluster does not answer; waiting for it...\n"
+_BACK: Final = "---> The cluster answers again.\n"
 _NOT_STARTED_HINT: Final = "Push again later, or ask the platform's operator for room for builds."
 log = get_logger(__name__)
 
@@ -88,7 +90,7 @@ class KubernetesRunner:
     async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         """Bring a build to its end whose source is kept, begun or not; see `Runner.resume`."""
         try:
-            await self._insist_on_creating(spec, plan)
+            await self._created(spec, plan, log)
             return await self._follow(spec, plan, log)
         except ClusterError as exc:
             raise _failure(exc) from exc
@@ -103,6 +105,19 @@ class KubernetesRunner:
         """Remove what storage has of a deleted app; builds that have ended left nothing there. See `Runner.discard`."""
         if keep is None:
             await self._sources.remove_app(app)
+
+    async def _created(self, spec: BuildSpec, plan: Plan, log: Log) -> None:
+        creating = asyncio.create_task(self._insist_on_creating(spec, plan), name=f"create-{spec.build_id}")
+        try:
+            _, waiting = await asyncio.wait({creating}, timeout=_TELL_AFTER.total_seconds())
+            if waiting:
+                await log.write(_AWAY)
+            await creating
+            if waiting:
+                await log.write(_BACK)
+        finally:
+            creating.cancel()
+            await asyncio.wait({creating})
 
     async def _insist_on_creating(self, spec: BuildSpec, plan: Plan) -> None:
         """An API server that is away takes time from no build, within reason."""
@@ -132,11 +147,15 @@ class KubernetesRunner:
     async def _follow(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         seen = Seen(self._client, self._config.namespace, str(spec.build_id))
         streamer = Streamer(self._client, self._config.namespace, seen, log)
-        async with seen.following():
-            try:
+        telling = asyncio.create_task(_tell_absence(seen, log), name=f"absence-{spec.build_id}")
+        try:
+            async with seen.following():
                 pod = await self._run_through(seen, streamer, spec, log)
-            except BuildFailedError as error:
-                raise BuildFailedError(error.code, error.message, log=streamer.tail, hint=error.hint) from error
+        except BuildFailedError as error:
+            raise BuildFailedError(error.code, error.message, log=streamer.tail, hint=error.hint) from error
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
         images = images_of(pod)
         if images is None or ("web" not in images and plan.dockerfile):
             raise BuildFailedError("internal", "the build ended without telling what it has made", log=streamer.tail)
@@ -170,6 +189,8 @@ class KubernetesRunner:
                     lambda now: _started_or_over(now, container), seconds=_TELL_AFTER.total_seconds()
                 )
             except TimeoutError:
+                if not seen.is_current:  # nobody knows what it waits for
+                    continue
                 waited += _TELL_AFTER.total_seconds()
             why = why_waiting(seen.pod) if seen.pod is not None else await self._why_no_pod(spec)
             if why is not None and why != told:
@@ -182,8 +203,8 @@ class KubernetesRunner:
         fields = f"involvedObject.name={name_of(spec)},type=Warning"
         try:
             events = (await self._client.list(EVENT, self._config.namespace, fields=fields)).items
-        except ClusterUnavailableError as exc:
-            return exc.detail
+        except ClusterUnavailableError:
+            return None  # `_tell_absence` says so
         newest = max(events, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""), default=None)
         return str(newest.get("message")) if newest is not None else None
 
@@ -199,6 +220,19 @@ def _started_or_over(seen: Seen, container: str | None) -> Manifest | None:
         _raise_if_lost(seen)
         return None
     return pod if container is None or has_started(pod, container) or is_over(pod) else None
+
+
+async def _tell_absence(seen: Seen, log: Log) -> None:
+    """Say when the cluster has not answered for a while, and when it does again; ends when it refuses to tell more."""
+    with contextlib.suppress(ClusterError):
+        while True:
+            await seen.until(lambda now: not now.is_current or None)
+            try:
+                await seen.until(lambda now: now.is_current or None, seconds=_TELL_AFTER.total_seconds())
+            except TimeoutError:
+                await log.write(_AWAY)
+                await seen.until(lambda now: now.is_current or None)
+                await log.write(_BACK)
 
 
 def _over_or_lost(seen: Seen) -> Manifest | None:

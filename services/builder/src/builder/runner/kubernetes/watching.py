@@ -28,6 +28,7 @@ class Seen:
         self._namespace = namespace
         self._labels = f"{BUILD}={build_id}"
         self._objects: dict[Kind, Manifest | None] = {}
+        self._current: set[Kind] = set()
         self._changed = asyncio.Event()
         self._broken: BaseException | None = None
 
@@ -38,6 +39,11 @@ class Seen:
     @property
     def pod(self) -> Manifest | None:
         return self._objects.get(POD)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the API server tells us of every change now."""
+        return self._current == {JOB, POD}
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -91,12 +97,15 @@ class Seen:
                 continue
             except ClusterUnavailableError as exc:
                 log.info("build_watch_broken", kind=kind.kind, error=exc.code)
+                self._current.discard(kind)
+                self._tell()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _list(self, kind: Kind) -> str:
         listing = await self._client.list(kind, self._namespace, labels=self._labels)
         # There may be an older pod, of a machine that was lost; its Job has no other.
+        self._current.add(kind)
         self.take(kind, max(listing.items, key=_age, default=None))
         return listing.resource_version
 
