@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from support.faulty_api_server import write_kubeconfig
 
 _CHUNK: Final = 65536
+_Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 class TcpProxy:
     """Listens on a port of this machine and passes everything on, until it is cut."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+        self._connect: _Connect = partial(asyncio.open_connection, host, port)
         self._server: asyncio.Server | None = None
         self._lines: set[asyncio.Task[None]] = set()
         self._is_passing = asyncio.Event()
         self._is_passing.set()
         self.port = 0
+
+    @classmethod
+    def to_socket(cls, path: Path) -> Self:
+        """One to a unix socket."""
+        proxy = cls("", 0)
+        proxy._connect = partial(asyncio.open_unix_connection, path)
+        return proxy
 
     async def open(self) -> None:
         """Take connections, at the same port as before."""
@@ -53,7 +62,7 @@ class TcpProxy:
         self._lines.add(line)
         writers = [writer]
         try:
-            their_reader, their_writer = await asyncio.open_connection(*self._target)
+            their_reader, their_writer = await self._connect()
             writers.append(their_writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, their_writer))

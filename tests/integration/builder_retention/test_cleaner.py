@@ -24,7 +24,7 @@ from builder.git.repository import Repositories
 from builder.registry.client import RegistryClient
 from builder.registry.images import RegistryImages
 from builder.runner.kubernetes.sources import Sources
-from builder.runner.port import AppConfig, BuildLimits, BuildResult, BuildSpec, Log, Plan, Tree
+from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildResult, BuildSpec, Log, Plan, Tree
 from builder.services.controller import BuilderKey, ControllerClient
 from builder.services.removal import AppRemoval
 from builder.services.retention import Retention
@@ -390,6 +390,20 @@ async def test_caches_go_when_nothing_was_built_for_long(place: Place) -> None:
     await place.cleaner.sweep()
     assert place.registry.tags("shop/cache") == []
     assert place.tags() == ["git-1", "git-1-worker"]
+
+
+async def test_images_of_a_build_that_failed_half_way_go(place: Place) -> None:
+    build = await place.push(content="same")
+    failed = await _requested(place)
+    await place.world.context.records.failed(failed.build_id, BuildFailedError("build-failed", "the second one broke"))
+    half = place.registry.push("shop/shop", f"git-{'0' * 12}-{failed.number}", "half")
+    same = place.registry.push("shop/shop", f"git-{'0' * 12}-{failed.number}-worker", "same")
+    unknown = place.registry.push("shop/shop", f"git-{'0' * 12}-99", "of a build that nobody knows")
+    await place.cleaner.sweep()
+    assert not place.registry.has(half)
+    assert place.registry.has(same)
+    assert place.registry.has(unknown)
+    assert build.number == 1
 
 
 async def test_an_app_of_whose_deletion_nobody_told_goes(place: Place) -> None:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from builder.main import create_app
 from builder.settings import Settings
 from integration.builder_ssh.far_side import ISSUER, FarSide, ScriptedRunner
-from shared.bus import InProcessBus
+from shared.bus import Bus, InProcessBus
 from shared.events import BuildSucceeded, Envelope, Event, ReleaseCreated, ReleaseDeployed, ReleaseProgress
 from shared.settings import ServiceSettings, load_settings
 from shared.web.server import serving
@@ -47,7 +47,7 @@ class World:
     path: Path
     far_side: FarSide
     runner: ScriptedRunner
-    bus: InProcessBus
+    bus: Bus
     app: FastAPI
     settings: Settings
     events: list[Envelope] = field(default_factory=list)
@@ -201,17 +201,19 @@ async def open_world(
     is_scripted: object = True,
     scripted: object = None,
     far_side: FarSide | None = None,
+    far_bus: Bus | None = None,
     **overrides: object,
 ) -> AsyncIterator[World]:
     """A builder on free ports with everything below `path`; without a script it builds for real.
 
-    A builder that goes on with builds asks at once who may push: `far_side` is then given from before its start.
+    A builder that goes on with builds asks at once who may push: `far_side` is then given from before its start. With a
+    `far_bus`, which is the controller's, the builder has one of its own, that of its settings.
     """
     far_side = far_side or FarSide()
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(far_side.app(), load_settings(FarSettings, bind_port=0)))
         runner = scripted if isinstance(scripted, ScriptedRunner) else ScriptedRunner(path / "scratch")
-        bus = InProcessBus()
+        bus = far_bus or InProcessBus()
         settings = load_settings(
             Settings,
             **{
@@ -234,7 +236,7 @@ async def open_world(
                 **overrides,
             },
         )
-        app = create_app(settings, bus=bus, runner=runner if is_scripted else None)
+        app = create_app(settings, bus=None if far_bus else bus, runner=runner if is_scripted else None)
         world = World(path, far_side, runner, bus, app, settings)
         await bus.subscribe(consumer="controller.builds", patterns=["build.*"], handler=world.on_build)
         await stack.enter_async_context(app.router.lifespan_context(app))

@@ -275,3 +275,13 @@ async def test_what_is_asked_for_by_digest_is_that(registry: Registry) -> None:
     registry.content[f"/v2/acme/b/manifests/{digest}"] += b" "
     with pytest.raises(RegistryAwayError, match="something else"):
         await ImageReader(config(registry)).read(image)
+
+
+async def test_the_images_of_apps_are_not_given_to_other_apps(registry: Registry) -> None:
+    """We and the machines can pull them all; who may choose a builder image names its run image as well."""
+    registry.add("shop/shop", "git-1", Env=USERS, Labels=labels(f"{registry.host}/acme/run:2"))
+    registry.add("acme/b", "1", Env=USERS, Labels=labels(f"{registry.host}/shop/shop:git-1"))
+    for path in ("acme/b:1", "shop/shop:git-1"):
+        with pytest.raises(BuilderImageError, match="belongs to an app"):
+            await BuilderImages(config(registry)).choose(wish(f"{registry.host}/{path}"))
+    assert not any("shop" in path for path, _ in registry.heard)

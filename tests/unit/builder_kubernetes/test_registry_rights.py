@@ -24,6 +24,7 @@ from builder.domain.access import (
     rights_of_operator,
     wanted,
 )
+from builder.domain.images import cache_repository, image_repository, is_of_app
 from builder.runner.kubernetes.tokens import docker_auth, is_registry_password, registry_password, source_token
 from builder.services.registry_tokens import RegistryTokens
 from shared.settings import SettingsError
@@ -50,9 +51,9 @@ def test_a_build_never_pushes_outside_of_its_app_and_never_deletes(app: str, ask
     for one in got:
         assert one.actions <= {"pull", "push"}
         if "push" in one.actions:
-            assert one.repository in (f"{app}/{app}", f"{app}/cache")
+            assert one.repository in (image_repository(app), cache_repository(app))
             assert not one.repository.startswith(SHARED)
-        if one.repository not in (f"{app}/{app}", f"{app}/cache"):
+        if one.repository not in (image_repository(app), cache_repository(app)):
             assert one.repository.startswith(SHARED)
 
 
@@ -173,3 +174,12 @@ def test_what_cannot_sign_is_told_at_the_start(facts: dict[str, Any], told: str)
         tokens_of(GOOD, **facts)
     assert "\n" not in caught.value.detail
     assert "PRIVATE" not in caught.value.detail
+
+
+@given(st.one_of(names, st.sampled_from(["cache", "layers"])))
+def test_no_app_keeps_layers_where_its_images_are(app: str) -> None:
+    """What has not been used for long is removed there, all of it."""
+    assert cache_repository(app) != image_repository(app)
+    assert is_of_app(cache_repository(app))
+    assert is_of_app(image_repository(app))
+    assert not is_of_app("library/base")

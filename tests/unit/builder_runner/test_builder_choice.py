@@ -211,3 +211,11 @@ async def test_a_plan_is_stored_and_comes_back() -> None:
     assert (back.builder, back.arguments, back.is_fresh) == (CHOSEN, {"A": "b c"}, True)
     old = {"stack": "buildpack", "kind": "python", "procfile": {}, "dryccfile": {}, "dockerfile": ""}
     assert Plan.restored(old) == Plan("buildpack", "python", {}, {}, "")
+
+
+def test_a_digest_does_not_pass_for_the_tag_that_is_allowed() -> None:
+    pinned = wish(f"r.io/b:1@sha256:{'a' * 64}")
+    with pytest.raises(BuilderImageError):
+        check_allowed(pinned, ["r.io/b:1"])
+    for pattern in ("r.io/b", "r.io/b:*", f"r.io/b@sha256:{'a' * 64}"):
+        check_allowed(pinned, [pattern])

@@ -143,7 +143,8 @@ def _fits(image: Reference, pattern: str) -> bool:
     if "@" in last:
         name = f"{image.repository}@{image.digest}"
     elif ":" in last:
-        name = f"{image.repository}:{image.tag}"
+        # A digest wins over the tag, which then says nothing.
+        name = f"{image.repository}:{image.tag}" + (f"@{image.digest}" if image.digest else "")
     else:
         name = image.repository
     return re.fullmatch("[^/]*".join(re.escape(part) for part in pattern.split("*")), name) is not None

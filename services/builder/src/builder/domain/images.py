@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 WEB = "web"
+# Those of other process types than web have that at the end.
+_TAG = re.compile(r"git-[0-9a-f]{12}-(?P<number>[0-9]{1,18})(?:-[a-z0-9-]+)?")
 
 
 def tag_of(sha: str, number: int) -> str:
     """The tag of a build's image: no other build of the app has it, also not one of the same commit."""
     return f"git-{sha[:12]}-{number}"
+
+
+def number_of(tag: str) -> int | None:
+    """The number of the build that gave this tag; None where none of ours did."""
+    found = _TAG.fullmatch(tag)
+    return int(found["number"]) if found else None
 
 
 def image_repository(app: str) -> str:
@@ -18,8 +27,14 @@ def image_repository(app: str) -> str:
 
 
 def cache_repository(app: str) -> str:
-    """The repository in which builds of an app keep layers for the next one."""
-    return f"{app}/cache"
+    """The repository in which builds of an app keep layers for the next one; never that of its images."""
+    return f"{app}/cache" if app != "cache" else f"{app}/layers"
+
+
+def is_of_app(repository: str) -> bool:
+    """Whether that is a repository to which builds of some app push."""
+    app = repository.partition("/")[0]
+    return repository in (image_repository(app), cache_repository(app))
 
 
 def pinned(dryccfile: Mapping[str, object], images: Mapping[str, str]) -> dict[str, object]:

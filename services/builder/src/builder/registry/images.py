@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 from builder.domain.errors import RegistryRefusesDeletesError
-from builder.domain.images import cache_repository, image_repository
+from builder.domain.images import cache_repository, image_repository, number_of
 from builder.registry.client import RegistryClient
 from shared.logging import get_logger
 
@@ -44,6 +44,17 @@ class RegistryImages:
             if name == f"{self._host}/{repository}" and _DIGEST.fullmatch(digest)
         ]
         return await self._delete(repository, digests)
+
+    async def tags(self, app: str) -> dict[str, int]:
+        """The tags of images that builds of the app have pushed, with the numbers of the builds."""
+        tags = await self._client.tags(image_repository(app))
+        return {tag: number for tag in tags if (number := number_of(tag)) is not None}
+
+    async def remove_tagged(self, app: str, tags: Sequence[str], *, used: Collection[str]) -> None:
+        """Remove the images that have these tags, but for those that are `used`, which are references."""
+        repository = image_repository(app)
+        found = await self._digests(repository, tags[:MOST_AT_ONCE])
+        await self._delete(repository, [one for one in found if f"{self._host}/{repository}@{one}" not in used])
 
     async def remove_app(self, app: str) -> None:
         """Remove all images and caches of an app."""

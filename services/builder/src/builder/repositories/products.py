@@ -37,6 +37,15 @@ class ProductRepository:
         query = select(BuildRow.app, func.max(BuildRow.requested_at).label("at")).group_by(BuildRow.app)
         return {row.app: row.at for row in await self._session.execute(query)}
 
+    async def without_result(self, app: str, numbers: Collection[int]) -> set[int]:
+        """Those of the app's builds of these numbers that have ended and made nothing."""
+        query = select(BuildRow.number).where(
+            BuildRow.app == app,
+            BuildRow.number.in_(numbers),
+            BuildRow.state.in_((BuildState.FAILED, BuildState.CANCELLED)),
+        )
+        return set(await self._session.scalars(query))
+
     async def unfinished(self, build_ids: Collection[UUID]) -> set[UUID]:
         """Those of these builds that have not ended."""
         query = select(BuildRow.id).where(BuildRow.id.in_(build_ids), BuildRow.state.in_(UNFINISHED))

@@ -24,7 +24,7 @@ log = get_logger(__name__)
 MOST_AT_ONCE: Final = 50
 """Builds whose images one call removes; the next one goes on."""
 SOURCE_KEPT: Final = timedelta(days=1)
-CACHES_EVERY: Final = timedelta(days=1)
+REGISTRY_EVERY: Final = timedelta(days=1)
 
 WantedOf = Callable[[str], Awaitable[Wanted | None]]
 """What the controller says is to be kept of an app; None when it cannot be asked that. It raises AppGoneError."""
@@ -61,7 +61,7 @@ class Retention:
         self._kept = kept
         self._logs_kept = logs_kept
         self._cache_kept = cache_kept
-        self._caches_looked_at: dict[str, datetime] = {}
+        self._looked_at: dict[str, datetime] = {}
 
     async def after_build(self, app: str) -> None:
         """The app has one build more: clean up, unless something is away. The next sweep tries again."""
@@ -94,7 +94,7 @@ class Retention:
         """The same, and what interrupted builds and old caches have left."""
         await self.clean(app)
         await self._remove_sources(app)
-        await self._tidy_cache(app, last_build)
+        await self._tidy_registry(app, last_build)
 
     async def _products(self, app: str) -> list[Product]:
         async with self._database.session() as session:
@@ -125,18 +125,30 @@ class Retention:
                 if archive.build_id not in needed:
                     await self._sources.remove_key(archive.key)
 
-    async def _tidy_cache(self, app: str, last_build: datetime | None) -> None:
-        """Once a day, because it asks the registry of every layer."""
+    async def _tidy_registry(self, app: str, last_build: datetime | None) -> None:
+        """Once a day, because it asks the registry of every tag and layer."""
         now = self._clock.now()
-        looked_at = self._caches_looked_at.get(app)
-        if self._images is None or (looked_at is not None and now - looked_at < CACHES_EVERY):
+        looked_at = self._looked_at.get(app)
+        if self._images is None or (looked_at is not None and now - looked_at < REGISTRY_EVERY):
             return
         before = now - self._cache_kept
         if last_build is None or last_build < before:
             await self._images.remove_cache(app)
         else:
             await self._images.trim_cache(app, before=before)
-        self._caches_looked_at[app] = now
+        await self._remove_unfinished(self._images, app)
+        self._looked_at[app] = now
+
+    async def _remove_unfinished(self, images: RegistryImages, app: str) -> None:
+        """What builds have pushed that failed, or were cancelled, before all their images were made."""
+        tags = await images.tags(app)
+        async with self._database.session() as session:
+            builds = ProductRepository(session)
+            useless = await builds.without_result(app, set(tags.values()))
+            products = await builds.of_app(app)
+        if useless and all(one.state.is_final for one in products):
+            used = {image for one in products for image in one.images}
+            await images.remove_tagged(app, [tag for tag, number in tags.items() if number in useless], used=used)
 
 
 def is_expected(error: Exception) -> bool:

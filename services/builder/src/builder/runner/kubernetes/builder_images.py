@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from builder.domain.builders import BuilderImageError, Reference, Wish, check_allowed, matching
+from builder.domain.images import is_of_app
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.image_facts import ImageFacts, ImageReader, ImageUnknownError, RegistryAwayError
 from builder.runner.port import ChosenBuilder
@@ -51,6 +52,8 @@ class BuilderImages:
         return ChosenBuilder(str(wish.image), facts.name, run.name, user, group)
 
     async def _read(self, wish: Wish, image: Reference, what: str) -> ImageFacts:
+        if image.host == self._config.registry and is_of_app(image.path):
+            raise BuilderImageError(f"{wish.file}: {what} belongs to an app; name another builder image")
         try:
             return await self._reader.read(image)
         except ImageUnknownError as exc:
