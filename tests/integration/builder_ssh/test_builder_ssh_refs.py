@@ -73,3 +73,14 @@ async def test_branch_names_may_hold_any_bytes_that_git_allows(world: World, ana
         assert outcome.status == 0, outcome.output
         assert "stored, nothing is deployed" in outcome.output
     assert world.events == []
+
+
+async def test_weakness_12_the_branch_that_the_app_names_deploys(world: World, ana: Path, source: Path) -> None:
+    world.far_side.values = [{"name": "DRYCC_DEPLOY_BRANCH", "value": "live", "group": "global"}]
+    stored = await world.push(ana, source, "shop")
+    assert stored.status == 0
+    assert "branch main stored, nothing is deployed: only live deploys" in stored.output
+    deployed = await world.push(ana, source, "shop", "main:live")
+    assert deployed.status == 0
+    assert "shop:v2 deployed" in deployed.output
+    assert (world.settings.repos / "shop.git" / "HEAD").read_text() == "ref: refs/heads/live\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.domain.refs import RefUpdate, decide
+from builder.domain.refs import RefUpdate, decide, deploy_branches
 
 ZERO = "0" * 40
 A = "a" * 40
@@ -65,3 +65,14 @@ def test_long_lists_are_shortened() -> None:
         "tag v0, tag v1, tag v2 and 2 more stored, nothing is deployed: only main or master deploys.",
         "To deploy it: git push <remote> v0^{}:main",
     )
+
+
+def test_an_app_may_name_its_deploy_branch() -> None:
+    branches = deploy_branches(" refs/heads/release/live ")
+    decision = decide([update("refs/heads/main"), update("refs/heads/release/live", new=B)], branches)
+
+    assert decision.deploy is not None
+    assert decision.deploy.new == B
+    assert decision.notes == ("branch main stored, nothing is deployed: only release/live deploys.",)
+    assert decide([update("refs/heads/main")], branches).deploy is None
+    assert deploy_branches("") == deploy_branches(None) == ("main", "master")

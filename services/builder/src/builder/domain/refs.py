@@ -38,29 +38,36 @@ class Decision:
     refusal: str | None = None
 
 
-def decide(updates: Sequence[RefUpdate]) -> Decision:
-    """Apply the branch rule: `main` or `master` deploys, everything else is only stored."""
+def deploy_branches(asked: str | None) -> tuple[str, ...]:
+    """The branches that deploy, the first one found wins: what was asked for (the variable DRYCC_DEPLOY_BRANCH), else
+    `main` or `master`."""
+    name = (asked or "").strip().removeprefix(HEADS)
+    return (name,) if name else DEPLOY_BRANCHES
+
+
+def decide(updates: Sequence[RefUpdate], branches: Sequence[str] = DEPLOY_BRANCHES) -> Decision:
+    """Apply the branch rule: `branches` deploy, everything else is only stored."""
     if any(not _OBJECT_ID.fullmatch(oid) for update in updates for oid in (update.old, update.new)):
         return Decision(refusal="git sent an object id that is neither SHA-1 nor SHA-256; nothing was changed")
-    by_branch = {update.branch: update for update in updates if update.branch in DEPLOY_BRANCHES}
+    by_branch = {update.branch: update for update in updates if update.branch in branches}
     for branch, update in by_branch.items():
         if update.is_deletion:
             return Decision(
                 refusal=f"{branch} is the deploy branch and cannot be deleted; `drycc destroy` removes the app"
             )
-    deploy = next((by_branch[branch] for branch in DEPLOY_BRANCHES if branch in by_branch), None)
+    deploy = next((by_branch[branch] for branch in branches if branch in by_branch), None)
     others = [update for update in updates if update is not deploy]
-    return Decision(deploy=deploy, notes=_notes(others, deploy))
+    return Decision(deploy=deploy, notes=_notes(others, deploy, branches))
 
 
-def _notes(others: Sequence[RefUpdate], deploy: RefUpdate | None) -> tuple[str, ...]:
+def _notes(others: Sequence[RefUpdate], deploy: RefUpdate | None, branches: Sequence[str]) -> tuple[str, ...]:
     stored = [_name(update) for update in others if not update.is_deletion]
     removed = [_name(update) for update in others if update.is_deletion]
     notes = [f"{_listed(removed)} removed; the running app does not change."] if removed else []
     if stored:
-        notes.append(f"{_listed(stored)} stored, nothing is deployed: only {' or '.join(DEPLOY_BRANCHES)} deploys.")
+        notes.append(f"{_listed(stored)} stored, nothing is deployed: only {' or '.join(branches)[:200]} deploys.")
     if stored and deploy is None:
-        notes.append(f"To deploy it: git push <remote> {_short(others, stored)}:{DEPLOY_BRANCHES[0]}")
+        notes.append(f"To deploy it: git push <remote> {_short(others, stored)}:{branches[0][:200]}")
     return tuple(notes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder.domain.refs import DEPLOY_BRANCHES, HEADS
@@ -49,12 +50,12 @@ class Repositories:
                 raise
         return path
 
-    def adopt_head(self, app: str) -> None:
-        """Let HEAD name the deploy branch that exists, so that a clone checks something out."""
+    def adopt_head(self, app: str, branches: Sequence[str] = DEPLOY_BRANCHES) -> None:
+        """Let HEAD name the first of the deploy branches that exists, so that a clone checks something out."""
         path = self.path(app)
         if not path.is_dir():  # the app was deleted meanwhile
             return
-        present = [branch for branch in DEPLOY_BRANCHES if self._has_branch(path, branch)]
+        present = [branch for branch in branches if self._has_branch(path, branch)]
         wanted = f"ref: {HEADS}{present[0]}\n" if present else None
         if wanted and (path / "HEAD").read_text() != wanted:
             fresh = path / "HEAD.new"

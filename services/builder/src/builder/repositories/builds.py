@@ -57,7 +57,7 @@ class BuildRepository:
         return [_build(row) for row in await self._session.scalars(query.order_by(BuildRow.id))]
 
     async def next_number(self, app: str) -> int:
-        """The number that the app's next build gets; one build at a time asks, under the app's push lock."""
+        """The number that the app's next build gets; one build of an app at a time asks, in its turn."""
         query = select(func.coalesce(func.max(BuildRow.number), 0)).where(BuildRow.app == app)
         return int((await self._session.execute(query)).scalar_one()) + 1
 

@@ -49,6 +49,11 @@ class AppConfig:
         """Variables of one group; `global` is what builds see."""
         return {value.name: value.value for value in self.values if value.group == name}
 
+    @property
+    def deploy_branch(self) -> str | None:
+        """The branch whose pushes deploy, where the variable DRYCC_DEPLOY_BRANCH names one."""
+        return self.group("global").get("DRYCC_DEPLOY_BRANCH")
+
 
 @dataclass(frozen=True)
 class BuildLimits:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from builder.domain.errors import BuildEndedError
-from builder.domain.refs import decide
+from builder.domain.refs import decide, deploy_branches
 from builder.domain.text import failure, progress, refusal
 from builder.git.environment import GitEnvironment
 from builder.git.hooks import HookRequest, HookWriter
@@ -56,7 +56,7 @@ class Pushes:
         return 1
 
     async def _receive(self, push: Push, request: HookRequest, hook: HookWriter) -> int:
-        decision = decide(request.refs)
+        decision = decide(request.refs, deploy_branches(push.config.deploy_branch))
         if decision.refusal is not None:
             await hook.write(refusal(decision.refusal).encode())
             return 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
 from builder.domain.commands import GitCommand
 from builder.domain.errors import RepositoryUnavailableError
+from builder.domain.refs import deploy_branches
 from builder.domain.text import refusal
 from builder.git.environment import GitEnvironment
 from builder.git.hooks import HookServer
@@ -97,12 +99,12 @@ class GitSessions:
                 if push.turn is not None:
                     self.turns.leave(push.turn)
         if push.is_received:
-            await self._tidy(app)
+            await self._tidy(app, deploy_branches(config.deploy_branch))
         return status
 
-    async def _tidy(self, app: str) -> None:
+    async def _tidy(self, app: str, branches: Sequence[str]) -> None:
         try:
-            await asyncio.to_thread(self.repositories.adopt_head, app)
+            await asyncio.to_thread(self.repositories.adopt_head, app, branches)
             await self.packer.consider(app)
         except OSError as exc:  # a full disk: the next push sees to it, this one has its status
             log.warning("repository_not_tidied", app=app, error=str(exc))
