@@ -156,3 +156,34 @@ async def test_weakness_03_host_keys_outlive_the_server(short_path: Path, make_d
     for name in ("ed25519", "ecdsa", "rsa"):
         path = short_path / "fresh" / f"ssh_host_{name}_key"
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("prefers", "options", "cipher"),
+    [
+        (True, (), "aes128-gcm@openssh.com"),
+        (True, ("Ciphers=aes256-ctr,aes256-gcm@openssh.com",), "aes256-gcm@openssh.com"),
+        (False, (), "chacha20-poly1305@openssh.com"),
+        (False, ("Ciphers=aes256-ctr",), "aes256-ctr"),
+    ],
+)
+async def test_the_cipher_of_a_connection(
+    short_path: Path, make_database: MakeDatabase, prefers: bool, options: tuple[str, ...], cipher: str
+) -> None:
+    async with open_world(short_path, await make_database("builder"), ssh_prefer_aes=prefers) as world:
+        told = await world.ssh(world.add_user("ana", "shop"), "ping", options=("LogLevel=DEBUG1", *options))
+        assert f"kex: server->client cipher: {cipher} " in told.output
+        assert told.status == 0
+
+
+async def test_a_client_that_is_not_openssh_may_use_what_it_has(world: World, ana: Path) -> None:
+    connecting = asyncssh.connect(
+        *("127.0.0.1", world.context.ssh.port),
+        client_keys=[str(ana)],
+        known_hosts=None,
+        username="git",
+        config=None,
+        encryption_algs=["aes192-ctr"],
+    )
+    async with connecting as client:
+        assert (await client.run("ping")).stdout == "pong\n"

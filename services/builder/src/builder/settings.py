@@ -71,7 +71,11 @@ class Settings(KubernetesSettings, StorageSettings):
     ssh_failed_logins_window: timedelta = Field(timedelta(minutes=1), description="They count when they are as new.")
     ssh_failed_logins_ban: timedelta = Field(timedelta(minutes=1), description="For how long it is turned away.")
     ssh_max_keys: int = Field(20, ge=1, description="Different public keys that one connection may offer.")
-    ssh_prefer_aes: bool = Field(True, description="Offer AES only; false adds ChaCha20 for processors without AES.")
+    ssh_prefer_aes: bool = Field(
+        True,
+        description="Offer AES only, to OpenSSH's clients AES-GCM; false leaves the choice to clients and adds "
+        "ChaCha20, for processors without AES.",
+    )
 
     drain_seconds: float = Field(
         20.0,

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 DEPLOY_BRANCHES = ("main", "master")
 HEADS = "refs/heads/"
+# git-check-ref-format(1), and not too long to be shown: it becomes a path and the words of a line.
+_BRANCH = re.compile(
+    r"(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\x00-\x20\x7f-\x9f~^:?*\[\\./-][^\x00-\x20\x7f-\x9f~^:?*\[\\]{0,199}"
+)
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -40,13 +44,17 @@ class Decision:
 
 def deploy_branches(asked: str | None) -> tuple[str, ...]:
     """The branches that deploy, the first one found wins: what was asked for (the variable DRYCC_DEPLOY_BRANCH), else
-    `main` or `master`."""
+    `main` or `master`; none where that is no name of a branch."""
     name = (asked or "").strip().removeprefix(HEADS)
-    return (name,) if name else DEPLOY_BRANCHES
+    if not name:
+        return DEPLOY_BRANCHES
+    return (name,) if _BRANCH.fullmatch(name) else ()
 
 
 def decide(updates: Sequence[RefUpdate], branches: Sequence[str] = DEPLOY_BRANCHES) -> Decision:
     """Apply the branch rule: `branches` deploy, everything else is only stored."""
+    if not branches:
+        return Decision(refusal="DRYCC_DEPLOY_BRANCH does not name a branch: set it to one such as `main`, or unset it")
     if any(not _OBJECT_ID.fullmatch(oid) for update in updates for oid in (update.old, update.new)):
         return Decision(refusal="git sent an object id that is neither SHA-1 nor SHA-256; nothing was changed")
     by_branch = {update.branch: update for update in updates if update.branch in branches}

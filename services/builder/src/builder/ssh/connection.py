@@ -12,6 +12,7 @@ from builder.services.accounts import AccountCache
 from builder.services.controller import Fingerprints
 from builder.services.limits import Caller
 from builder.ssh.channel import GitChannel
+from builder.ssh.ciphers import prefer_gcm
 from builder.ssh.limits import RESTARTING, Door, group_of
 from builder.ssh.session import GitSession
 from shared.logging import get_logger
@@ -37,12 +38,14 @@ class Connection(asyncssh.SSHServer):
         accounts: AccountCache,
         door: Door,
         max_keys: int,
+        prefers_aes: bool,
         new_session: SessionFactory,
         connections: set[Connection],
     ) -> None:
         self._accounts = accounts
         self._door = door
         self._max_keys = max_keys
+        self._prefers_aes = prefers_aes
         self._new_session = new_session
         self._connections = connections
         self._connection: asyncssh.SSHServerConnection | None = None
@@ -69,6 +72,8 @@ class Connection(asyncssh.SSHServer):
         self._connection = conn
         self._connections.add(self)
         _bound_answers(conn)
+        if self._prefers_aes:
+            prefer_gcm(conn)
         # None: it was gone before we looked, as port probes are.
         self._address = group_of(str((conn.get_extra_info("peername") or ("?",))[0]))
         self._is_logging_in = self._door.logins.enter(self._address)

@@ -12,6 +12,7 @@ from builder.services.limits import Caller
 from builder.services.sessions import GitSessions
 from builder.settings import Settings
 from builder.ssh.channel import PACKET_BYTES, WINDOW_BYTES
+from builder.ssh.ciphers import offered
 from builder.ssh.connection import Connection
 from builder.ssh.hostkeys import load_host_keys
 from builder.ssh.limits import Door
@@ -22,10 +23,6 @@ from shared.logging import get_logger
 
 log = get_logger(__name__)
 
-# The client's order decides and OpenSSH puts ChaCha20 first; AES-GCM is faster on every processor with AES
-# instructions, and is only chosen when ChaCha20 is not offered. The plain counter modes are for old clients.
-AES = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes192-ctr", "aes128-ctr"]
-CHACHA = "chacha20-poly1305@openssh.com"
 CLOSE_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
 
@@ -63,7 +60,7 @@ class SshServer:
             server_factory=self._new_connection,
             server_host_keys=keys,
             config=None,
-            encryption_algs=AES if settings.ssh_prefer_aes else [*AES, CHACHA],
+            encryption_algs=offered(prefers_aes=settings.ssh_prefer_aes),
             compression_algs=None,
             window=WINDOW_BYTES,
             max_pktsize=PACKET_BYTES,
@@ -124,6 +121,7 @@ class SshServer:
             accounts=self._accounts,
             door=self._door,
             max_keys=self._settings.ssh_max_keys,
+            prefers_aes=self._settings.ssh_prefer_aes,
             new_session=self._new_session,
             connections=self._connections,
         )
