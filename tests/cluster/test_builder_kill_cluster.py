@@ -8,6 +8,7 @@ Besides them pushes are killed at random moments: `KILLS` of them (6), or 60 wit
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -37,6 +38,7 @@ PUSH_SECONDS: Final = 12.0
 """How long a push takes about, on a machine with something else to do."""
 LINES: Final = 20
 MIB: Final = 1024 * 1024
+log = logging.getLogger(__name__)
 FINAL: Final = ("succeeded", "failed", "cancelled")
 pytestmark = [pytest.mark.timeout(2400), pytest.mark.asyncio(loop_scope="session")]
 
@@ -64,8 +66,8 @@ def name() -> Callable[[str], str]:
 async def committed(
     site: Site, app: str, files: Mapping[str, str | bytes] | None = None, *, is_fast: bool = False
 ) -> str:
-    """Commit an app that takes some seconds to build and says lines all along; the commit. `is_fast`: git's client sends
-    it without thinking about how to make it small."""
+    """Commit an app that takes some seconds to build and says lines all along; the commit. `is_fast`: git's client
+    sends it without thinking about how to make it small."""
     if is_fast:
         await run("git", "init", "-q", "-b", "main", str(site.path / app), environment=git_environment(site.path))
         for option in ("core.compression", "pack.window"):
@@ -111,7 +113,7 @@ async def is_told(site: Site, *apps: str) -> bool:
 def is_sound(site: Site, build: Record) -> None:
     """A reason or an image, and a log that has each line of the build once and in order."""
     text = site.log(build)
-    said = [int(number) for number in re.findall(r"^[0-9a-f]{32} says (\d+)$", text, flags=re.MULTILINE)]
+    said = [int(number) for number in re.findall(r"^ *[0-9a-f]{32} says (\d+)$", text, flags=re.MULTILINE)]
     if build.state == "succeeded":
         assert said == list(range(1, LINES + 1)) or "Using cache" in text, text
         (image,) = build.images
@@ -176,7 +178,9 @@ async def test_during_an_upload_in_the_row_and_in_mid_output(
     await eventually(lambda: len(list(quarantines.glob("tmp_objdir-*"))) == 2)
     uploading = begin(site, large)
     objects = site.path / "repos" / f"{large}.git" / "objects"
-    await eventually(lambda: any(one.stat().st_size for one in objects.glob("tmp_objdir-*/pack/tmp_pack_*")), timeout=30)
+    await eventually(
+        lambda: any(one.stat().st_size for one in objects.glob("tmp_objdir-*/pack/tmp_pack_*")), timeout=30
+    )
     await site.killed(with_children=with_children)
     await cut_off(building, waiting, uploading)
     assert await site.builds(large) == []
@@ -191,8 +195,8 @@ async def test_requested_and_before_the_secret_and_before_the_job(site: Site, na
     early, secret, job = name("early"), name("secret"), name("job")
     commits = {app: await committed(site, app) for app in (early, secret, job)}
     kinds = {secret: "/secrets", job: "/jobs"}
-    site.line.catch = lambda method, path, body: method == "POST" and any(
-        path.endswith(kind) and f'"{app}"'.encode() in body for app, kind in kinds.items()
+    site.line.catch = lambda method, path, body: (
+        method == "POST" and any(path.endswith(kind) and f'"{app}"'.encode() in body for app, kind in kinds.items())
     )
     pushes = [begin(site, secret), begin(site, job)]
     await eventually(lambda: len(site.line.caught) == 2, timeout=30)
@@ -214,9 +218,7 @@ async def test_requested_and_before_the_secret_and_before_the_job(site: Site, na
     await settled(site, commits)
 
 
-async def test_with_a_pod_that_is_pending_and_a_job_that_has_just_ended(
-    site: Site, name: Callable[[str], str]
-) -> None:
+async def test_with_a_pod_that_is_pending_and_a_job_that_has_just_ended(site: Site, name: Callable[[str], str]) -> None:
     pending, ended = name("pending"), name("ended")
     commits = {app: await committed(site, app) for app in (pending, ended)}
     pushes = [begin(site, ended)]
@@ -284,7 +286,7 @@ async def test_at_random_moments(site: Site, name: Callable[[str], str]) -> None
         apps = [name(f"r{number + one}") for one in range(min(AT_ONCE, KILLS - number))]
         commits = {app: await committed(site, app) for app in apps}
         moment, with_children = chosen.uniform(0, PUSH_SECONDS), chosen.random() < 0.5
-        print(f"SEED={SEED}, kill {number}: after {moment:.2f} s, with children: {with_children}")
+        log.warning("SEED=%d, kill %d: after %.2f s, with children: %s", SEED, number, moment, with_children)
         pushes = [begin(site, app) for app in apps]
         await asyncio.sleep(moment)
         before = Counter(one.state for one in await site.builds(*apps))
@@ -292,4 +294,4 @@ async def test_at_random_moments(site: Site, name: Callable[[str], str]) -> None
         await asyncio.gather(*pushes)
         states += before
         await settled(site, commits)
-    print(f"killed when builds were: {dict(states)}")
+    log.warning("killed when builds were: %s", dict(states))

@@ -91,6 +91,11 @@ class BuilderProcess:
         async with httpx.AsyncClient(trust_env=False) as client:
             await eventually(lambda: self._is_ready(client), timeout=60)
 
+    @property
+    def is_running(self) -> bool:
+        """Nobody has killed it."""
+        return self._process is not None and self._process.returncode is None
+
     def freeze(self) -> None:
         """It does nothing any more, and nobody else sees that."""
         self._running().send_signal(signal.SIGSTOP)
@@ -108,11 +113,12 @@ class BuilderProcess:
 
     async def wait(self) -> int:
         """Its exit status."""
-        return await self._running().wait()
+        assert self._process is not None
+        return await self._process.wait()
 
     async def stop(self) -> None:
         """End it in peace, if it runs."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
             await self._process.wait()
@@ -167,7 +173,7 @@ class Site:
     async def killed(self, *, with_children: bool = False) -> None:
         """Kill the builder, if nobody has, and start it anew."""
         self.on_change = lambda _change: None
-        if psutil.pid_exists(self.builder._running().pid):
+        if self.builder.is_running:
             self.builder.kill(with_children=with_children)
         await self.builder.wait()
         self.line.catch = lambda _method, _path, _body: False
@@ -184,7 +190,7 @@ class Site:
         """The builds of these apps, the oldest first."""
         query = "SELECT id, app, number, sha, state, code, message, images FROM builds WHERE app = ANY($1) ORDER BY id"
         rows = await self.database.fetch(query, list(apps))
-        return [Record(**{**row, "id": UUID(str(row["id"])), "images": json.loads(row["images"] or "[]")}) for row in rows]
+        return [Record(**{**row, "images": json.loads(row["images"] or "[]")}) for row in rows]
 
     def log(self, build: Record) -> str:
         """What the build has said so far."""

@@ -78,6 +78,12 @@ class S3Server:
         found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
         return sorted(str(path) for path in found if not path.parts[0].startswith("."))
 
+    def lose(self, bucket: str) -> None:
+        """Remove its objects behind the back of whoever has put them there."""
+        root = self._directory / "buckets" / bucket
+        for key in self.objects(bucket):
+            (root / key).unlink()
+
     def unfinished(self, bucket: str) -> list[Path]:
         """Parts of uploads that were neither completed nor given up."""
         parts = (self._directory / "buckets" / bucket / ".sgwtmp").rglob("*")

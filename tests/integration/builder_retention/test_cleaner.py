@@ -289,6 +289,9 @@ async def test_a_build_of_whose_release_nothing_was_heard_stays(place: Place) ->
     await place.retention.clean("shop")
     assert place.tags() == ["git-1", "git-1-worker", "git-3", "git-3-worker"]
     assert str(silent) in place.logs()
+    place.clock.advance(timedelta(days=8))  # it will not come any more
+    await place.retention.clean("shop")
+    assert place.tags() == ["git-3", "git-3-worker"]
 
 
 async def test_a_controller_that_cannot_tell(place: Place) -> None:

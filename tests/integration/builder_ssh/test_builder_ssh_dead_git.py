@@ -79,8 +79,8 @@ async def test_a_build_whose_hook_dies_while_it_is_recorded_has_an_end(
     records = world.context.records
     requested, stored = records.requested, asyncio.Event()
 
-    async def slow(spec: BuildSpec, plan: Plan) -> None:
-        await requested(spec, plan)
+    async def slow(spec: BuildSpec, plan: Plan, *, is_lasting: bool) -> None:
+        await requested(spec, plan, is_lasting=is_lasting)
         stored.set()
         await asyncio.sleep(0.5)  # the answer to the commit is on its way
 

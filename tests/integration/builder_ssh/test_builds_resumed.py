@@ -17,6 +17,7 @@ from builder.runner.port import BuildFailedError, BuildResult, BuildSpec, Lastin
 from builder.services import builds as builds_module
 from integration.builder_ssh.far_side import FarSide, ScriptedRunner
 from integration.builder_ssh.world import Outcome, World, commit, open_world
+from shared.errors import InvalidInputError
 from shared.events import Envelope
 from support import eventually
 from support.fixtures import MakeDatabase
@@ -32,6 +33,7 @@ class Elsewhere:
     is_over: bool = False
     fails: bool = False
     ended: list[UUID] = field(default_factory=list)
+    may_clear: bool = True
     specs: list[BuildSpec] = field(default_factory=list)
 
 
@@ -59,6 +61,8 @@ class LastingScriptedRunner(ScriptedRunner):
         return BuildResult("registry/shop/shop@sha256:1", plan.stack, dict(plan.procfile), {}, "")
 
     async def end(self, spec: BuildSpec) -> None:
+        if not self.elsewhere.may_clear:
+            raise InvalidInputError("not now")
         self.elsewhere.ended.append(spec.build_id)
 
 
@@ -178,6 +182,36 @@ async def test_a_build_that_fails_later_is_told_by_the_next_builder(platform: Pl
         await eventually(lambda: platform.elsewhere.ended == [build.id])
 
 
+async def test_what_a_killed_builder_did_not_clear_the_next_one_clears(platform: Platform) -> None:
+    platform.elsewhere.is_over = True
+    async with platform.builder() as world:
+        platform.elsewhere.may_clear = False  # killed between the record and the clearing
+        key = world.add_user("ana", "shop")
+        await commit(platform.path / "app", dict(APP))
+        platform.elsewhere.lines.append("first")
+        told = await world.push(key, platform.path / "app", "shop")
+        assert told.status == 0, told.output
+        (build,) = await world.context.records.page(app="shop", before=None, limit=9)
+    assert platform.elsewhere.ended == []
+    platform.elsewhere.may_clear = True
+    for _ in range(2):
+        async with platform.builder() as world:
+            await eventually(lambda: platform.elsewhere.ended == [build.id])
+            assert not list(world.settings.build_logs.glob("*/*.position"))
+    assert platform.told() == {"build.requested": 1, "build.started": 1, "build.succeeded": 1}
+
+
+async def test_no_build_is_begun_by_a_builder_that_ends(platform: Platform) -> None:
+    async with platform.builder() as world:
+        key = world.add_user("ana", "shop")
+        await commit(platform.path / "app", dict(APP))
+        await world.context.builds.close()
+        told = await world.push(key, platform.path / "app", "shop")
+        assert told.status == 1
+        assert "the builder is being restarted" in told.output
+        assert await world.context.records.page(app="shop", before=None, limit=9) == []
+
+
 async def test_a_build_that_goes_on_can_be_cancelled(platform: Platform) -> None:
     await platform.stopped_in_mid_build()
     async with platform.builder() as world:
@@ -209,3 +243,28 @@ async def test_a_build_waits_for_a_controller_that_is_away(platform: Platform, m
         assert "build.succeeded" not in world.event_types()
         world.far_side.is_away = False
         await eventually(lambda: "build.succeeded" in world.event_types())
+
+
+async def test_a_build_that_waits_for_others_when_the_builder_stops_has_failed(
+    short_path: Path, make_database: MakeDatabase
+) -> None:
+    """Its source is in the push alone, which ends with the builder."""
+    runner = LastingScriptedRunner(short_path / "scratch")
+    runner.elsewhere = Elsewhere()
+    url = await make_database("builder")
+    async with open_world(short_path, url, scripted=runner, builds_at_once=1) as world:
+        key = world.add_user("ana", "shop", "pie")
+        await commit(short_path / "app", dict(APP))
+        first = asyncio.create_task(world.push(key, short_path / "app", "shop"))
+        await eventually(lambda: bool(runner.elsewhere.specs))
+        second = asyncio.create_task(world.push(key, short_path / "app", "pie"))
+        await eventually(lambda: world.event_types().count("build.requested") == 2)
+        await eventually(
+            lambda: any("Waiting for other" in one.read_text() for one in short_path.glob("build-logs/pie/*.log"))
+        )
+
+    assert "The build goes on" in (await first).output
+    told = await second
+    assert "Build failed (interrupted)" in told.output
+    assert "Nothing was deployed; push again." in told.output
+    assert [spec.app for spec in runner.elsewhere.specs] == ["shop"]

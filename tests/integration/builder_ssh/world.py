@@ -23,6 +23,7 @@ from builder.main import create_app
 from builder.settings import Settings
 from integration.builder_ssh.far_side import ISSUER, FarSide, ScriptedRunner
 from shared.bus import Bus, InProcessBus
+from shared.bus.rabbit import RabbitBus
 from shared.events import BuildSucceeded, Envelope, Event, ReleaseCreated, ReleaseDeployed, ReleaseProgress
 from shared.settings import ServiceSettings, load_settings
 from shared.web.server import serving
@@ -201,7 +202,7 @@ async def open_world(
     is_scripted: object = True,
     scripted: object = None,
     far_side: FarSide | None = None,
-    far_bus: Bus | None = None,
+    far_bus: object = None,
     **overrides: object,
 ) -> AsyncIterator[World]:
     """A builder on free ports with everything below `path`; without a script it builds for real.
@@ -213,7 +214,7 @@ async def open_world(
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(far_side.app(), load_settings(FarSettings, bind_port=0)))
         runner = scripted if isinstance(scripted, ScriptedRunner) else ScriptedRunner(path / "scratch")
-        bus = far_bus or InProcessBus()
+        bus: Bus = far_bus if isinstance(far_bus, RabbitBus) else InProcessBus()
         settings = load_settings(
             Settings,
             **{

@@ -26,6 +26,7 @@ def products(draw: st.DrawFn) -> list[Product]:
         made.append(
             Product(
                 UUID(int=number),
+                START + timedelta(minutes=number),
                 BuildState.SUCCEEDED if is_over else draw(st.sampled_from([BuildState.REQUESTED, BuildState.RUNNING])),
                 is_released,
                 is_over and draw(st.booleans()),
@@ -43,13 +44,16 @@ ANSWERS = st.none() | st.builds(
 )
 
 
-@given(products(), ANSWERS, st.integers(1, 4))
-def test_nothing_goes_that_anybody_may_need(builds: list[Product], wanted: Wanted | None, newest: int) -> None:
-    keep = kept(builds, wanted, newest=newest)
+@given(products(), ANSWERS, st.integers(1, 4), st.integers(-1, 12))
+def test_nothing_goes_that_anybody_may_need(
+    builds: list[Product], wanted: Wanted | None, newest: int, since: int
+) -> None:
+    keep = kept(builds, wanted, newest=newest, silent_since=START + timedelta(minutes=since))
     made = sorted((one for one in builds if one.state.is_final), key=lambda one: one.build_id)
+    young = [one for one in made if one.requested_at > START + timedelta(minutes=since)]
     assert {one.build_id for one in made[-newest:]} <= keep
     assert {one.build_id for one in builds if not one.state.is_final} <= keep
-    assert {one.build_id for one in made if not one.is_released and not one.is_judged} <= keep
+    assert {one.build_id for one in young if not one.is_released and not one.is_judged} <= keep
     if wanted is None:
         ran = [one for one in made if one.deployed_at is not None]
         older = [one for one in ran if one.build_id not in keep]
@@ -62,9 +66,11 @@ def test_nothing_goes_that_anybody_may_need(builds: list[Product], wanted: Wante
         assert all(one.build_id in keep for one in made if wanted.images & set(one.images))
 
 
-@given(products(), ANSWERS, st.integers(1, 4))
-def test_no_image_goes_that_a_kept_build_has(builds: list[Product], wanted: Wanted | None, newest: int) -> None:
-    keep = kept(builds, wanted, newest=newest)
+@given(products(), ANSWERS, st.integers(1, 4), st.integers(-1, 12))
+def test_no_image_goes_that_a_kept_build_has(
+    builds: list[Product], wanted: Wanted | None, newest: int, since: int
+) -> None:
+    keep = kept(builds, wanted, newest=newest, silent_since=START + timedelta(minutes=since))
     stay = [one for one in builds if one.build_id in keep and one.state.is_final]
     for one in builds:
         if one.build_id in keep:
@@ -81,7 +87,7 @@ def test_no_image_goes_that_a_kept_build_has(builds: list[Product], wanted: Want
 @given(products(), ANSWERS)
 def test_what_stays_is_bounded(builds: list[Product], wanted: Wanted | None) -> None:
     """Of builds whose release is known and judged, only the newest and the wanted ones stay."""
-    keep = kept(builds, wanted, newest=2)
+    keep = kept(builds, wanted, newest=2, silent_since=START)
     known = [one for one in builds if one.state.is_final and one.is_judged and one.build_id in keep]
     named = set() if wanted is None else {one.build_id for one in known if wanted.images & set(one.images)}
     assert len({one.build_id for one in known} - named - (wanted.builds if wanted else set())) <= 4

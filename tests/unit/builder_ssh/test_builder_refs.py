@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from builder.domain.refs import RefUpdate, decide, deploy_branches
 
 ZERO = "0" * 40
@@ -76,3 +78,27 @@ def test_an_app_may_name_its_deploy_branch() -> None:
     assert decision.notes == ("branch main stored, nothing is deployed: only release/live deploys.",)
     assert decide([update("refs/heads/main")], branches).deploy is None
     assert deploy_branches("") == deploy_branches(None) == ("main", "master")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../../config",
+        "x/../main",
+        "main/",
+        "a b",
+        "a\n\0000",
+        "\x1b[2J",
+        "-x",
+        ".x",
+        "x.lock",
+        "x" * 300,
+    ],
+)
+def test_what_cannot_be_a_branch_is_not_taken_for_one(name: str) -> None:
+    """It would become a path, the content of HEAD, and words for those who push."""
+    assert deploy_branches(name) == ()
+    decision = decide([update("refs/heads/main")], deploy_branches(name))
+    assert decision.deploy is None
+    assert "DRYCC_DEPLOY_BRANCH does not name a branch" in (decision.refusal or "")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from builder.git import repository as repository_module
 from builder.git.environment import GitEnvironment
 from builder.git.objects import parse_tree
 from builder.git.repository import Repositories
@@ -49,6 +52,39 @@ def test_removal_and_leftovers(tmp_path: Path) -> None:
     repositories.sweep()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_git_left_when_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository_module, "_ORPHAN_SECONDS", 0.2)
+    repositories = Repositories(tmp_path)
+    path = repositories.ensure("shop")
+    kept = git(path, "hash-object", "-w", "--stdin", content="kept")
+    before = sorted(path.rglob("*"))
+    (path / "objects" / "tmp_objdir-incoming-x1" / "pack").mkdir(parents=True)
+    (path / "refs" / "heads" / "team").mkdir()
+    names = ["objects/tmp_objdir-incoming-x1/pack/tmp_pack_1", "refs/heads/main.lock", "refs/heads/team/a.lock"]
+    for name in (*names, "packed-refs.lock", "objects/pack/tmp_pack_2", "HEAD.lock"):
+        (path / name).write_text("")
+    repositories.sweep()
+
+    (path / "refs" / "heads" / "team").rmdir()
+    assert sorted(path.rglob("*")) == before
+    git(path, "cat-file", "-e", kept)
+    started = time.monotonic()
+    repositories.sweep()
+    assert time.monotonic() - started < 0.2  # nothing to wait for
+
+
+def test_git_that_outlived_its_builder_may_end_by_itself(tmp_path: Path) -> None:
+    path = Repositories(tmp_path).ensure("shop")
+    lock = path / "refs" / "heads" / "main.lock"
+    lock.write_text("")
+    ending = threading.Timer(0.2, lambda: lock.rename(path / "refs" / "heads" / "main"))
+    ending.start()
+    Repositories(tmp_path).sweep()
+    ending.join()
+
+    assert (path / "refs" / "heads" / "main").exists()
 
 
 async def test_a_tree_that_breaks_off_between_two_files_is_not_taken_for_whole(

@@ -61,7 +61,8 @@ class Settings(KubernetesSettings):
     app_url_template: str | None = Field(None, description="URL of an app, e.g. http://{app}.localhost:8080.")
 
     reserved_names: Annotated[list[str], NoDecode] = Field(
-        default=["drycc", "drycc-builder", "drycc-passport"],
+        # The last two are where images that all builds may read are kept in the registry.
+        default=["drycc", "drycc-builder", "drycc-passport", "library", "workflow"],
         description="Names that no app may have, with commas between them.",
         json_schema_extra=legacy("RESERVED_NAMES"),
     )

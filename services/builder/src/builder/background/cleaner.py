@@ -68,7 +68,7 @@ class Cleaner:
         """One round."""
         builds = await self._last_builds()
         on_disk = await asyncio.to_thread(lambda: {*self._repositories.apps(), *self._logs.apps()})
-        refusals = 0
+        refusals, before = 0, self._last
         for app in self._due(sorted({*builds, *on_disk})):
             try:
                 await self._clean(app, builds)
@@ -79,6 +79,7 @@ class Cleaner:
                 log.warning("app_not_cleaned", app=app, error=f"{type(exc).__name__}: {exc}")
                 refusals = refusals + 1 if isinstance(exc, ControllerUnavailableError) else 0
             if refusals >= MOST_REFUSALS:
+                self._last = before
                 return
 
     def _due(self, apps: list[str]) -> list[str]:

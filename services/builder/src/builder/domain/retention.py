@@ -18,6 +18,7 @@ class Product:
     """
 
     build_id: UUID
+    requested_at: datetime
     state: BuildState
     is_released: bool
     is_judged: bool
@@ -33,14 +34,17 @@ class Wanted:
     images: frozenset[str]
 
 
-def kept(products: Sequence[Product], wanted: Wanted | None, *, newest: int) -> set[UUID]:
+def kept(products: Sequence[Product], wanted: Wanted | None, *, newest: int, silent_since: datetime) -> set[UUID]:
     """The builds of an app that must stay. `products` were read before `wanted` was asked for.
 
-    Always the `newest` ones, those under way and those of whose release nothing was heard yet: it may be on its way.
-    Besides, what is `wanted`; a controller that cannot tell (None) may roll back to the builds that ran last.
+    Always the `newest` ones, those under way, and those requested after `silent_since` of whose release nothing was
+    heard yet: it may be on its way. Besides, what is `wanted`; a controller that cannot tell (None) may roll back to
+    the builds that ran last.
     """
     made = sorted((one for one in products if one.state is BuildState.SUCCEEDED), key=_id, reverse=True)
-    keep = {one.build_id for one in made[:newest]} | {one.build_id for one in products if _may_come(one, wanted)}
+    keep = {one.build_id for one in made[:newest]} | {
+        one.build_id for one in products if _may_come(one, wanted, silent_since)
+    }
     if wanted is not None:
         return keep | wanted.builds | {one.build_id for one in made if not wanted.images.isdisjoint(one.images)}
     ran = [(one.deployed_at, one.build_id) for one in made if one.deployed_at is not None]
@@ -59,10 +63,11 @@ def images_to_remove(product: Product, products: Sequence[Product], keep: Collec
     return tuple(image for image in product.images if image not in used)
 
 
-def _may_come(product: Product, wanted: Wanted | None) -> bool:
+def _may_come(product: Product, wanted: Wanted | None, silent_since: datetime) -> bool:
     if not product.state.is_final:
         return True
-    return not product.is_judged and (wanted is None or not product.is_released)
+    is_silent = not product.is_judged and (wanted is None or not product.is_released)
+    return is_silent and product.requested_at > silent_since
 
 
 def _id(product: Product) -> UUID:

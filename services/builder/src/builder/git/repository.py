@@ -5,17 +5,28 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from builder.domain.refs import DEPLOY_BRANCHES, HEADS
 from builder.files import remove_tree
+from shared.logging import get_logger
 
 # gitrepository-layout(5): all that git needs to recognise a bare repository; written here, it costs no process.
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 # git's own thresholds (gc.auto, gc.autoPackLimit), halved: this looks once per push and must not lag behind.
 _MANY_LOOSE_IN_ONE_DIRECTORY = 13
 _MANY_PACKS = 25
+# gitrepository-layout(5): what was received and not accepted, packs that were being made, locks.
+_LEFT_BY_GIT = (
+    *("objects/tmp_objdir-*", "objects/incoming-*", "objects/pack/tmp_*", "objects/pack/.tmp-*"),
+    *("*.lock", "refs/**/*.lock", "objects/info/**/*.lock", "packed-refs.new", "HEAD.new"),
+)
+# git that outlives its builder has lost its client and its hook: it tidies up and ends, at once.
+_ORPHAN_SECONDS = 3.0
+_ORPHAN_PAUSE_SECONDS = 0.05
+log = get_logger(__name__)
 
 
 class Repositories:
@@ -75,8 +86,19 @@ class Repositories:
             _remove(gone)
 
     def sweep(self) -> None:
-        """Remove what a crash left behind of `ensure` and `remove`."""
+        """Remove what a crash left behind of `ensure` and `remove`, and of git, which would refuse to move a locked
+        branch for ever.
+
+        Only before anything is served: git of an earlier process is waited for, for a moment.
+        """
         for path in self._root.glob(".*"):
+            _remove(path)
+        left = [path for pattern in _LEFT_BY_GIT for path in self._root.glob(f"*.git/{pattern}")]
+        give_up = time.monotonic() + _ORPHAN_SECONDS
+        while (left := [path for path in left if path.exists()]) and time.monotonic() < give_up:
+            time.sleep(_ORPHAN_PAUSE_SECONDS)
+        for path in left:
+            log.info("left_by_git_removed", path=str(path.relative_to(self._root)))
             _remove(path)
 
     def needs_packing(self, app: str) -> bool:

@@ -56,14 +56,24 @@ class BuildRepository:
         query = select(BuildRow).where(BuildRow.state.in_(UNFINISHED))
         return [_build(row) for row in await self._session.scalars(query.order_by(BuildRow.id))]
 
+    async def to_clear(self) -> Sequence[Build]:
+        """Builds that are over and of which the runner may still have something."""
+        query = select(BuildRow).where(BuildRow.to_clear, BuildRow.state.not_in(UNFINISHED))
+        return [_build(row) for row in await self._session.scalars(query.order_by(BuildRow.id))]
+
+    async def set_cleared(self, build_id: UUID) -> None:
+        """The runner has nothing of it any more."""
+        await self._session.execute(update(BuildRow).where(BuildRow.id == build_id).values(to_clear=False))
+
     async def next_number(self, app: str) -> int:
         """The number that the app's next build gets; one build of an app at a time asks, in its turn."""
         query = select(func.coalesce(func.max(BuildRow.number), 0)).where(BuildRow.app == app)
         return int((await self._session.execute(query)).scalar_one()) + 1
 
-    async def add(self, build: Build, *events: Event, request: dict[str, Any]) -> None:
-        """Store a new build, and what it was asked for."""
-        self._session.add(BuildRow(**asdict(build), request=request))
+    async def add(self, build: Build, *events: Event, request: dict[str, Any], is_lasting: bool = False) -> None:
+        """Store a new build, and what it was asked for; `is_lasting`: the runner has something of it until told not
+        to."""
+        self._session.add(BuildRow(**asdict(build), request=request, to_clear=is_lasting))
         await self._session.flush()
         await self._outbox.add(*events)
 

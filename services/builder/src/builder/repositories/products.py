@@ -55,6 +55,7 @@ class ProductRepository:
 def _product(row: BuildRow) -> Product:
     return Product(
         build_id=row.id,
+        requested_at=row.requested_at,
         state=BuildState(row.state),
         is_released=row.release_version is not None,
         is_judged=row.verdict is not None,

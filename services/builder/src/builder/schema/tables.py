@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, String, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -39,6 +39,7 @@ class BuildRow(Base):
         # Recovery at start looks for these only, and there are never many.
         Index("ix_builds_unfinished", "state", postgresql_where="state IN ('requested', 'running')"),
         Index("ix_builds_products", "app", postgresql_where="images IS NOT NULL"),
+        Index("ix_builds_to_clear", "app", postgresql_where="to_clear"),
         Index("ix_builds_unreleased", "app", postgresql_where="release_request IS NOT NULL"),
     )
 
@@ -62,6 +63,8 @@ class BuildRow(Base):
     request: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     # References of what it has made; none where they are not known, null when there is nothing (any more).
     images: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    # The runner may still have something of it besides what it has made: it is to be told that the build is over.
+    to_clear: Mapped[bool] = mapped_column(server_default=text("false"))
     # What the controller is asked for over HTTP, until the end of it is known, and when it was asked.
     release_request: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     release_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

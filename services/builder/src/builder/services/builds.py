@@ -42,6 +42,7 @@ STOP_SECONDS = 10.0
 INTERRUPTED = "the builder was stopped while it built"
 INTERRUPTED_HINT = "Nothing was deployed; push again."
 NOT_BEGUN = "the database broke off before the build could begin"
+CLOSING = "the builder is being restarted"
 CONFIG_PAUSE_SECONDS = 5.0
 END_PAUSES_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)
 """A cluster or storage that is away is asked again to remove what a build has left: the build may still run there."""
@@ -76,18 +77,26 @@ class Builds:
         self._runs: dict[UUID, BuildRun] = {}
         self._tasks = OneShots()
         self._clearing = OneShots()
+        self._is_closing = False
 
     async def start(self, spec: BuildSpec, plan: Plan, tree: Tree) -> BuildRun:
         """Store the request and begin; `tree` must stay readable until the run is done.
 
         Raises:
             DatabaseAwayError: nothing has begun.
+            BuildFailedError: the same, because we are closing.
         """
+        self._expect_open()
         try:
-            await self._records.requested(spec, plan)
+            await self._records.requested(spec, plan, is_lasting=self._lasting is not None)
         except BaseException:
             with contextlib.suppress(RuntimeError):  # closing: the next process gives it up
                 self._tasks.spawn(self._withdraw(spec), name=f"withdraw-{spec.build_id}")
+            raise
+        try:
+            self._expect_open()
+        except BuildFailedError as error:
+            await self._records.failed(spec.build_id, error)
             raise
         return self._begin(spec, plan, tree)
 
@@ -122,6 +131,10 @@ class Builds:
             run.log.conclude(progress("The builder was started anew; the build goes on."))
             log.info("build_resumed", app=build.app, build_id=str(build.id))
             resumed.append(run)
+        for build in await self._records.to_clear():
+            asked = await self._records.request(build)
+            if asked is not None:
+                self._clear(asked[0])
         for build in await self._releases.unreleased():
             asked = await self._records.request(build)
             if asked is not None:
@@ -130,9 +143,14 @@ class Builds:
 
     async def close(self) -> None:
         """Stop all builds and record that, unless they outlive us; those that wait for a verdict just stop waiting."""
+        self._is_closing = True
         await self._tasks.close()
         await self._clearing.drain(seconds=STOP_SECONDS)
         await self._clearing.close()
+
+    def _expect_open(self) -> None:
+        if self._is_closing:
+            raise BuildFailedError("interrupted", CLOSING, hint=INTERRUPTED_HINT)
 
     def _begin(self, spec: BuildSpec, plan: Plan, tree: Tree | None) -> BuildRun:
         run = BuildRun(spec, plan, tree, self._logs.create(spec.app, spec.build_id))
@@ -192,11 +210,11 @@ class Builds:
             result = await self._work(run)
             release = self._releases.request(run.spec, result)
             await _stored(run, lambda: self._records.succeeded(run.spec.build_id, result, release=release))
-            self._clear(run)
+            self._clear(run.spec)
         except BuildFailedError as error:
             await self._fail(run, error)
         except asyncio.CancelledError:
-            if self._lasting is None:
+            if self._lasting is None or not (run.has_begun or run.tree is None):
                 # When the database is away, the next process gives it up.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_SECONDS):
@@ -238,6 +256,7 @@ class Builds:
             run.log.conclude(progress("Waiting for other builds to end..."))
         async with self._slots:
             await _stored(run, lambda: self._records.started(run.spec.build_id))
+            run.has_begun = True
             with BUILD_SECONDS.time():
                 if run.tree is not None:
                     return await self._runner.build(run.tree, run.spec, run.plan, run.log)
@@ -256,17 +275,19 @@ class Builds:
             else:
                 return await self._lasting.resume(replace(run.spec, config=config), run.plan, run.log)
 
-    def _clear(self, run: BuildRun) -> None:
+    def _clear(self, spec: BuildSpec) -> None:
         """Whatever the runner has of the build besides its result is not needed any more; nobody waits for this."""
         if self._lasting is not None:
-            self._clearing.spawn(self._end(self._lasting, run.spec), name=f"clear-{run.spec.build_id}")
+            self._clearing.spawn(self._end(self._lasting, spec), name=f"clear-{spec.build_id}")
 
     async def _end(self, runner: LastingRunner, spec: BuildSpec) -> None:
         for pause in (0.0, *END_PAUSES_SECONDS):
             await asyncio.sleep(pause)
             try:
                 await runner.end(spec)
-            except SuiteError as exc:  # what stays at last ends by its own deadline
+                await self._logs.forget_position(spec.app, spec.build_id)
+                await insist(lambda: self._records.cleared(spec.build_id))
+            except SuiteError as exc:  # the next process tries again, and what stays at last ends by its own deadline
                 log.warning("build_not_cleared", build_id=str(spec.build_id), error=exc.detail)
                 if isinstance(exc, UnavailableError):
                     continue
@@ -283,7 +304,7 @@ class Builds:
             await _stored(run, lambda: self._records.cancelled(run.spec.build_id, error.message))
         else:
             await _stored(run, lambda: self._records.failed(run.spec.build_id, error))
-        self._clear(run)
+        self._clear(run.spec)
         log.info("build_ended", state=state, code=error.code)
 
 

@@ -35,6 +35,8 @@ class BuildLog:
         self._note = path.with_suffix(_NOTE)
         self._max_bytes = max_bytes
         self._stored = path.stat().st_size if path.exists() else 0
+        self._position: str | None = None
+        self._recall()
         self._waiting = bytearray()
         self._is_closed = self._is_cut = self._has_gap = False
         self._changed = asyncio.Event()
@@ -43,10 +45,7 @@ class BuildLog:
     @property
     def position(self) -> str:
         """What was noted last; see `runner.port.Log`."""
-        try:
-            return self._note.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
+        return self._position or ""
 
     async def write(self, text: str, *, position: str | None = None) -> None:
         """Append; what goes beyond the limit is dropped, and the log says so once."""
@@ -59,15 +58,22 @@ class BuildLog:
         if len(self._waiting) + len(data) > MOST_WAITING_BYTES:
             data = b"" if self._has_gap else b"\n!     Output is missing here: the builder's disk is full.\n"
             self._has_gap = True
+        if position is not None and self._position is None:
+            self._remember("")
         self._append(data)
-        if position is not None and not self._waiting:
-            self._remember(position)
+        self._remember(position)
         # A build that prints in a tight loop must not keep its readers from reading.
         await asyncio.sleep(0)
 
     def conclude(self, text: str) -> None:
         """Append words of our own, which are few and never cut off."""
         self._append(printable(text).encode("utf-8", "replace"))
+        self._remember(None)
+
+    def forget_position(self) -> None:
+        """Nobody will go on with the build."""
+        self._position = None
+        self._note.unlink(missing_ok=True)
 
     def close(self) -> None:
         """The log is complete; readers end when they have read it."""
@@ -122,12 +128,30 @@ class BuildLog:
         else:
             self._has_gap = False
 
-    def _remember(self, position: str) -> None:
-        """Put the note in place as a whole: a crash leaves this one or the one before it."""
+    def _recall(self) -> None:
+        """Read the note. A crash came after what is behind it in the log, which is written again: it is taken back."""
+        try:
+            size, line, position = self._note.read_text(encoding="utf-8").partition("\n")
+        except FileNotFoundError:
+            return
+        self._position = position if line else size  # without a size: a note of an earlier version
+        if line and int(size) < self._stored:
+            os.truncate(self._path, int(size))
+            self._stored = int(size)
+
+    def _remember(self, position: str | None) -> None:
+        """Note how long the log is and the position (None: the one before, if any), unless something waits for room.
+
+        The note is put in place as a whole: a crash leaves this one or the one before it.
+        """
+        position = self._position if position is None else position
+        if position is None or self._waiting:
+            return
         fresh = self._note.with_suffix(".fresh")
         try:
-            fresh.write_text(position, encoding="utf-8")
+            fresh.write_text(f"{self._stored}\n{position}", encoding="utf-8")
             fresh.replace(self._note)
+            self._position = position
         except OSError as exc:
             log.warning("build_position_not_written", error=exc.strerror)
 
@@ -155,6 +179,14 @@ class BuildLogs:
         running = self._open.pop(build_id, None)
         if running is not None:
             running.close()
+
+    async def forget_position(self, app: str, build_id: UUID) -> None:
+        """Nobody will go on with the build. Again is no error."""
+        running = self._open.get(build_id)
+        if running is not None:
+            running.forget_position()
+        else:
+            await asyncio.to_thread(self._path(app, build_id).with_suffix(_NOTE).unlink, missing_ok=True)
 
     async def retain(self, app: str, keep: Collection[UUID], *, newest: int, under_way: Collection[UUID]) -> None:
         """Keep the logs of these builds and the newest ones; remove the others, and the notes of how far somebody had

@@ -59,12 +59,25 @@ class BuildRecords:
         async with self._database.session() as session:
             return await BuildRepository(session).unfinished()
 
+    async def to_clear(self) -> Sequence[Build]:
+        """Builds that are over and of which the runner may still have something besides the result."""
+        async with self._database.session() as session:
+            return await BuildRepository(session).to_clear()
+
+    async def cleared(self, build_id: UUID) -> None:
+        """The runner has nothing of it any more."""
+        async with self._database.transaction() as session:
+            await BuildRepository(session).set_cleared(build_id)
+
     async def next_number(self, app: str) -> int:
         async with self._database.session() as session:
             return await BuildRepository(session).next_number(app)
 
-    async def requested(self, spec: BuildSpec, plan: Plan) -> None:
-        """Store a new build, with all that another process needs to go on with it but the app's config."""
+    async def requested(self, spec: BuildSpec, plan: Plan, *, is_lasting: bool = False) -> None:
+        """Store a new build, with all that another process needs to go on with it but the app's config.
+
+        `is_lasting`: the runner has something of it until `cleared`.
+        """
         build = Build(
             id=spec.build_id,
             app=spec.app,
@@ -76,7 +89,8 @@ class BuildRecords:
             requested_at=self._clock.now(),
         )
         async with self._database.transaction() as session:
-            await BuildRepository(session).add(build, BuildRequested(**_identity(build)), request=_request(spec, plan))
+            event, request = BuildRequested(**_identity(build)), _request(spec, plan)
+            await BuildRepository(session).add(build, event, request=request, is_lasting=is_lasting)
 
     async def request(self, build: Build) -> tuple[BuildSpec, Plan] | None:
         """What an unfinished build was asked for, without the app's config; None when that was not kept."""

@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 MOST_AT_ONCE: Final = 50
 """Builds whose images one call removes; the next one goes on."""
+RELEASE_MAY_COME: Final = timedelta(days=7)
+"""A build of whose release nothing was heard stays so long, as it may be on its way."""
 SOURCE_KEPT: Final = timedelta(days=1)
 REGISTRY_EVERY: Final = timedelta(days=1)
 
@@ -72,8 +74,9 @@ class Retention:
                 raise
             log.warning("app_not_cleaned", app=app, error=f"{type(exc).__name__}: {exc}")
 
-    async def clean(self, app: str) -> None:
-        """Remove what builds of the app have left and nobody can need.
+    async def clean(self, app: str) -> bool:
+        """Remove what builds of the app have left and nobody can need; False while something is built, as that may make
+        an image that an old build made, too, or use a layer of it: its end is the next occasion.
 
         Raises:
             AppGoneError: the controller knows no such app.
@@ -82,19 +85,21 @@ class Retention:
         # In this order: what is released after the records are read is not missed in the controller's answer.
         products = await self._products(app)
         wanted = await self._wanted_of(app)
-        keep = kept(products, wanted, newest=self._kept)
+        keep = kept(products, wanted, newest=self._kept, silent_since=self._clock.now() - RELEASE_MAY_COME)
         under_way = {one.build_id for one in products if not one.state.is_final}
         await self._logs.retain(app, keep, newest=self._logs_kept, under_way=under_way)
-        if under_way:  # it may make an image that an old build made, too; its end is the next occasion
-            return
+        if under_way:
+            return False
         await self._runner.discard(app, keep)
         await self._remove_images(app, products, [one for one in products if one.build_id not in keep])
+        return True
 
     async def sweep(self, app: str, *, last_build: datetime | None) -> None:
         """The same, and what interrupted builds and old caches have left."""
-        await self.clean(app)
+        is_idle = await self.clean(app)
         await self._remove_sources(app)
-        await self._tidy_registry(app, last_build)
+        if is_idle:
+            await self._tidy_registry(app, last_build)
 
     async def _products(self, app: str) -> list[Product]:
         async with self._database.session() as session:

@@ -14,7 +14,7 @@ from builder.services.logs import BuildLog
 @dataclass
 class BuildRun:
     """`done` is set when nothing more will happen; `status` is then the push's exit status. Without a `tree` an earlier
-    process has begun it."""
+    process has begun it. Once `has_begun` the runner has it, and does not wait for its turn to build any more."""
 
     spec: BuildSpec
     plan: Plan
@@ -24,6 +24,7 @@ class BuildRun:
     done: asyncio.Event = field(default_factory=asyncio.Event)
     cancel_reason: str | None = None
     work: asyncio.Task[BuildResult] | None = None
+    has_begun: bool = False
     is_built: bool = False
 
     def cancel(self, reason: str) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from builder.domain.images import pinned
 from builder.runner.checks import make_plan
+from builder.runner.kubernetes.absence import AWAY, BACK, telling_absence
 from builder.runner.kubernetes.builder_images import BuilderImages
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
@@ -44,8 +45,6 @@ from shared.logging import get_logger
 _TELL_AFTER: Final = timedelta(seconds=3)
 """A pod that has not started by then is told of: why, and again whenever that changes."""
 _AWAY_PAUSE_SECONDS: Final = 5.0
-_AWAY: Final = "---> The cluster does not answer; waiting for it...\n"
-_BACK: Final = "---> The cluster answers again.\n"
 _NOT_STARTED_HINT: Final = "Push again later, or ask the platform's operator for room for builds."
 log = get_logger(__name__)
 
@@ -85,10 +84,26 @@ class KubernetesRunner:
             await log.write(f"---> {note}\n")
         if left_out := sorted(spec.config.group("global").keys() - variables_of(spec, plan).keys()):
             await log.write(f"---> Not given to the build, because it needs its own: {', '.join(left_out)}\n")
-        return await self.resume(spec, plan, log)
+        return await self._carry_out(spec, plan, log)
 
     async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
-        """Bring a build to its end whose source is kept, begun or not; see `Runner.resume`."""
+        """Bring a build to its end whose source is kept, or which has begun; see `LastingRunner.resume`."""
+        if await self._sources.is_lost(spec) and not await self._has_begun(spec):
+            why = "the builder was stopped before it had stored the source"
+            raise BuildFailedError("interrupted", why, hint="Nothing was deployed; push again.")
+        return await self._carry_out(spec, plan, log)
+
+    async def _has_begun(self, spec: BuildSpec) -> bool:
+        """Whether its Job is there; also when nobody can tell now."""
+        try:
+            await self._client.get(JOB, name_of(spec), self._config.namespace)
+        except ClusterNotFoundError:
+            return False
+        except ClusterError as exc:
+            log.warning("build_not_seen", build_id=str(spec.build_id), error=exc.detail)
+        return True
+
+    async def _carry_out(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         try:
             await self._created(spec, plan, log)
             return await self._follow(spec, plan, log)
@@ -111,10 +126,10 @@ class KubernetesRunner:
         try:
             _, waiting = await asyncio.wait({creating}, timeout=_TELL_AFTER.total_seconds())
             if waiting:
-                await log.write(_AWAY)
+                await log.write(AWAY)
             await creating
             if waiting:
-                await log.write(_BACK)
+                await log.write(BACK)
         finally:
             creating.cancel()
             await asyncio.wait({creating})
@@ -147,15 +162,11 @@ class KubernetesRunner:
     async def _follow(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         seen = Seen(self._client, self._config.namespace, str(spec.build_id))
         streamer = Streamer(self._client, self._config.namespace, seen, log)
-        telling = asyncio.create_task(_tell_absence(seen, log), name=f"absence-{spec.build_id}")
-        try:
-            async with seen.following():
+        async with telling_absence(seen, log, after=_TELL_AFTER), seen.following():
+            try:
                 pod = await self._run_through(seen, streamer, spec, log)
-        except BuildFailedError as error:
-            raise BuildFailedError(error.code, error.message, log=streamer.tail, hint=error.hint) from error
-        finally:
-            telling.cancel()
-            await asyncio.wait({telling})
+            except BuildFailedError as error:
+                raise BuildFailedError(error.code, error.message, log=streamer.tail, hint=error.hint) from error
         images = images_of(pod)
         if images is None or ("web" not in images and plan.dockerfile):
             raise BuildFailedError("internal", "the build ended without telling what it has made", log=streamer.tail)
@@ -220,19 +231,6 @@ def _started_or_over(seen: Seen, container: str | None) -> Manifest | None:
         _raise_if_lost(seen)
         return None
     return pod if container is None or has_started(pod, container) or is_over(pod) else None
-
-
-async def _tell_absence(seen: Seen, log: Log) -> None:
-    """Say when the cluster has not answered for a while, and when it does again; ends when it refuses to tell more."""
-    with contextlib.suppress(ClusterError):
-        while True:
-            await seen.until(lambda now: not now.is_current or None)
-            try:
-                await seen.until(lambda now: now.is_current or None, seconds=_TELL_AFTER.total_seconds())
-            except TimeoutError:
-                await log.write(_AWAY)
-                await seen.until(lambda now: now.is_current or None)
-                await log.write(_BACK)
 
 
 def _over_or_lost(seen: Seen) -> Manifest | None:

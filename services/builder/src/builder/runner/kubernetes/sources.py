@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from builder.domain.errors import ArchiveTooLargeError, StorageUnavailableError
+from builder.domain.errors import ArchiveNotFoundError, ArchiveTooLargeError, StorageUnavailableError
 from builder.runner.port import BuildFailedError, BuildSpec, Tree
 from builder.storage.archives import ArchiveReader, Archives, ListedArchive
 from builder.storage.keys import key_of
+from shared.logging import get_logger
 
 _STORAGE_HINT = "Push again in a moment; if it stays so, tell the platform's operator."
+
+log = get_logger(__name__)
 
 
 class Sources:
@@ -41,6 +44,16 @@ class Sources:
             StorageUnavailableError: nobody can tell now.
         """
         return await self._archives.open(key_of(app, build_id, sha))
+
+    async def is_lost(self, spec: BuildSpec) -> bool:
+        """Whether it is certain that the source of that build is not kept."""
+        try:
+            await self._archives.open(key_of(spec.app, spec.build_id, spec.sha))
+        except ArchiveNotFoundError:
+            return True
+        except StorageUnavailableError as exc:  # the build itself tries for a while
+            log.warning("source_not_seen", build_id=str(spec.build_id), error=exc.detail)
+        return False
 
     async def remove(self, spec: BuildSpec) -> None:
         """It is not needed any more. Again is no error.
