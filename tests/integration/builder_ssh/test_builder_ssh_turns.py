@@ -121,7 +121,7 @@ async def test_a_push_takes_the_place_of_those_before_it(world: World, ana: Path
     second = await waiting(world, cy, source)
     newest = await clone(world, source, "bos")
     tip = await commit(newest, {"d": "1"})
-    third = await waiting(world, bo, newest, "-o", "supersede")
+    third = asyncio.create_task(world.push(bo, newest, "shop", options=["-o", "supersede"]))
 
     for outcome in (await first, await second):
         assert outcome.status == 1
