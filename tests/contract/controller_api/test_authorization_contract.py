@@ -69,6 +69,7 @@ ENDPOINTS: Final[dict[str, Who]] = {
     **_each("/v2/hooks/key/{fingerprint:rest}", GET=Guard.BUILDER),
     **_each("/v2/hooks/keys/{app_id:app}", GET=Guard.BUILDER),
     **_each("/v2/hooks/keys/{app_id:app}/{username:username}", GET=Guard.BUILDER),
+    **_each("/v2/hooks/builds/{app_id:app}", GET=Guard.BUILDER),
     **_each("/v2/hooks/config", POST=Guard.BUILDER),
     **_each("/v2/hooks/build", POST=Guard.BUILDER),
     **_each("/v2/apps", GET=PERSON, POST=PERSON),
