@@ -303,8 +303,8 @@ async def test_weakness_20_21_22_load_scales_an_app_and_a_release_leaves_its_num
         assert {pod["release"] for pod in await app.runs(web=2)} == {f"v{await app.newest_version()}"}
         watched.cancel()
         assert (await asyncio.gather(watched, return_exceptions=True))[0] is not None
-        (row,) = (await app.call("GET", "ptypes/"))["results"]
-        assert row["ready"] == "2/2"
+        rows = (await app.call("GET", "ptypes/"))["results"]
+        assert [row["ready"] for row in rows if row["name"] == "web"] == ["2/2"]
     finally:
         burning.cancel()
         await asyncio.gather(burning, return_exceptions=True)
