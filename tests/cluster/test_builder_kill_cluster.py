@@ -253,6 +253,7 @@ async def test_right_after_the_success_is_recorded(site: Site, name: Callable[[s
     await site.killed()
     await eventually(lambda: site.released.get(app), timeout=30)
     await settled(site, commits)
+    assert len(await site.builds(app)) == 1
 
 
 async def test_while_a_release_is_made_and_between_the_verdict_and_the_branch(
@@ -277,6 +278,7 @@ async def test_while_a_release_is_made_and_between_the_verdict_and_the_branch(
     await site.killed()
     await site.speak()
     await settled(site, commits)
+    assert {one.app: one.number for one in await site.builds(slow, judged)} == {slow: 1, judged: 1}
 
 
 async def test_at_random_moments(site: Site, name: Callable[[str], str]) -> None:

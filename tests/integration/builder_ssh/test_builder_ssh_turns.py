@@ -239,3 +239,29 @@ async def test_an_unknown_push_option_is_told(world: World, ana: Path, source: P
     outcome = await world.push(ana, source, "shop", options=["-o", "ci.skip"])
     assert outcome.status == 0
     assert "Push option ci.skip is not known here; these are: cancel, stack, supersede." in outcome.output
+
+
+async def test_what_is_deployed_and_lacks_its_branch_is_not_built_again(world: World, ana: Path, source: Path) -> None:
+    """As a builder leaves it that is killed between the two."""
+    await world.push(ana, source, "shop")
+    old = await deployed(world)
+    tip = await commit(source, {"new": "1"})
+    await world.push(ana, source, "shop")
+    repository = str(world.settings.repos / "shop.git")
+    await run("git", "-C", repository, "update-ref", "refs/heads/main", old, tip)
+
+    told = await world.push(ana, source, "shop")
+
+    assert told.status == 0
+    assert "Build 2 of this commit is deployed; only its branch was not moved." in told.output
+    assert await deployed(world) == tip
+    assert len(world.runner.specs) == 2
+
+    # After a rollback to the first build the same push deploys.
+    first = next(one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
+    assert isinstance(first, BuildSucceeded)
+    await world.release(first)
+    await run("git", "-C", repository, "update-ref", "refs/heads/main", old, tip)
+    told = await world.push(ana, source, "shop")
+    assert told.status == 0
+    assert [spec.sha for spec in world.runner.specs] == [old, tip, tip]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,7 @@ from builder.services import builds as builds_module
 from integration.builder_ssh.far_side import FarSide, ScriptedRunner
 from integration.builder_ssh.world import Outcome, World, commit, open_world
 from shared.errors import InvalidInputError
-from shared.events import Envelope
+from shared.events import BuildSucceeded, Envelope, ReleaseCreated, ReleaseDeployed
 from support import eventually
 from support.fixtures import MakeDatabase
 
@@ -268,3 +269,47 @@ async def test_a_build_that_waits_for_others_when_the_builder_stops_has_failed(
     assert "Build failed (interrupted)" in told.output
     assert "Nothing was deployed; push again." in told.output
     assert [spec.app for spec in runner.elsewhere.specs] == ["shop"]
+
+
+async def test_a_build_whose_release_is_awaited_is_not_built_again(platform: Platform) -> None:
+    platform.elsewhere.is_over = True
+    async with platform.builder() as world:
+        world.deploys = False
+        key = world.add_user("ana", "shop")
+        await commit(platform.path / "app", dict(APP))
+        pushing = asyncio.create_task(world.push(key, platform.path / "app", "shop"))
+        await eventually(lambda: "build.succeeded" in world.event_types())
+        built = next(one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
+        await eventually(lambda: platform._says("making a release"))
+    assert (await pushing).status != 0
+    assert isinstance(built, BuildSucceeded)
+    async with platform.builder() as world:
+        again = asyncio.create_task(world.push(key, platform.path / "app", "shop"))
+        await eventually(lambda: world.context.ssh.sessions.turns.waiting("shop") == 1)
+        await world.release(built)
+        told = await again
+    assert told.status == 0, told.output
+    assert "shop:v2 deployed" in told.output
+    assert platform.told()["build.requested"] == 1
+
+
+async def test_a_release_that_waits_for_somebody_keeps_nobody_waiting(platform: Platform) -> None:
+    platform.elsewhere.is_over = True
+    async with platform.builder() as world:
+        world.deploys = False
+        key = world.add_user("ana", "shop")
+        await commit(platform.path / "app", dict(APP))
+        pushing = asyncio.create_task(world.push(key, platform.path / "app", "shop"))
+        await eventually(lambda: "build.succeeded" in world.event_types())
+        built = next(one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
+        assert isinstance(built, BuildSucceeded)
+        facts: dict[str, Any] = {"app": "shop", "version": 2, "build_id": built.build_id, "sha": built.sha}
+        await world.publish(ReleaseCreated(**facts, actor="ana", summary="", deploys=False))
+        assert (await pushing).status == 0
+    async with platform.builder() as world:
+        assert world.context.ssh.sessions.turns.present("shop") is None
+        build = await world.context.records.get(built.build_id)
+        assert (build.verdict, build.verdict_code) == (None, "not-deployed")
+        await world.publish(ReleaseDeployed(**facts, actor="ana", summary="", url=""))
+        build = await world.context.records.get(built.build_id)
+        assert (build.verdict, build.verdict_code, build.verdict_message) == ("deployed", None, None)

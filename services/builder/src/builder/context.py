@@ -157,7 +157,7 @@ class _Parts:
             runner=runner,
             records=self.records,
             logs=self.logs,
-            releases=_releases(settings, self.verdicts, calls, ReleaseRecords(database, clock)),
+            releases=self._releases(calls, ReleaseRecords(database, clock)),
             config_of=config_of,
             at_once=settings.builds_at_once,
             tidy=retention.after_build,
@@ -192,6 +192,12 @@ class _Parts:
             interval=settings.clean_interval,
         )
 
+    def _releases(self, calls: ReleaseCalls, records: ReleaseRecords) -> Releases:
+        patience = self._settings.verdict_timeout
+        if self._settings.releases_by == "hook":
+            return ReleasesByHook(calls, records, patience=patience)
+        return ReleasesByEvents(self.verdicts, self.records, idle_timeout=patience)
+
     async def recover(self) -> None:
         """Clear up after an earlier process that did not get to do it."""
         await asyncio.to_thread(self.repositories.sweep)
@@ -215,12 +221,6 @@ def _database(settings: Settings) -> Database:
     if settings.database_url is None:
         raise SettingsError("BUILDER_DATABASE_URL: is required; set it to the URL of the database `builder`")
     return Database(settings.database_url, pool_size=settings.database_pool_size)
-
-
-def _releases(settings: Settings, verdicts: Verdicts, calls: ReleaseCalls, records: ReleaseRecords) -> Releases:
-    if settings.releases_by == "hook":
-        return ReleasesByHook(calls, records, patience=settings.verdict_timeout)
-    return ReleasesByEvents(verdicts, idle_timeout=settings.verdict_timeout)
 
 
 async def _bus(settings: Settings, bus: Bus | None, stack: AsyncExitStack) -> Bus:

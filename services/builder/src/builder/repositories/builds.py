@@ -65,10 +65,26 @@ class BuildRepository:
         """The runner has nothing of it any more."""
         await self._session.execute(update(BuildRow).where(BuildRow.id == build_id).values(to_clear=False))
 
-    async def next_number(self, app: str) -> int:
-        """The number that the app's next build gets; one build of an app at a time asks, in its turn."""
-        query = select(func.coalesce(func.max(BuildRow.number), 0)).where(BuildRow.app == app)
-        return int((await self._session.execute(query)).scalar_one()) + 1
+    async def newest(self, app: str) -> Build | None:
+        """The app's last build, if there was one; one build of an app at a time asks, in its turn."""
+        query = select(BuildRow).where(BuildRow.app == app).order_by(BuildRow.number.desc()).limit(1)
+        row = (await self._session.scalars(query)).one_or_none()
+        return None if row is None else _build(row)
+
+    async def deployed_last(self, app: str) -> UUID | None:
+        """The build that was deployed last, which a rollback does as well."""
+        query = select(BuildRow.id).where(BuildRow.app == app, BuildRow.deployed_at.is_not(None))
+        return (await self._session.scalars(query.order_by(BuildRow.deployed_at.desc()).limit(1))).one_or_none()
+
+    async def unjudged(self, *, since: datetime) -> Sequence[Build]:
+        """Builds that have succeeded since then, and of whose release the end was not heard."""
+        query = select(BuildRow).where(
+            BuildRow.state == BuildState.SUCCEEDED,
+            BuildRow.ended_at > since,
+            BuildRow.verdict.is_(None),
+            BuildRow.verdict_code.is_(None),
+        )
+        return [_build(row) for row in await self._session.scalars(query.order_by(BuildRow.id))]
 
     async def add(self, build: Build, *events: Event, request: dict[str, Any], is_lasting: bool = False) -> None:
         """Store a new build, and what it was asked for; `is_lasting`: the runner has something of it until told not
@@ -135,13 +151,15 @@ class BuildRepository:
         deployed_at: datetime | None = None,
     ) -> None:
         """What the controller said of a release of the build. The first release counts, and the first verdict, which
-        `code` and `message` explain; `deployed_at` is set again whenever a rollback deploys the build once more."""
+        `code` and `message` explain, as they do that none is coming; `deployed_at` is set again whenever a rollback
+        deploys the build once more."""
         values: dict[str, Any] = {}
         if version is not None:
             values["release_version"] = func.coalesce(BuildRow.release_version, version)
         if verdict is not None:
-            is_first = BuildRow.verdict.is_(None)
             values["verdict"] = func.coalesce(BuildRow.verdict, verdict)
+        if verdict is not None or code is not None:
+            is_first = BuildRow.verdict.is_(None)
             values["verdict_code"] = case((is_first, code), else_=BuildRow.verdict_code)
             values["verdict_message"] = case((is_first, message), else_=BuildRow.verdict_message)
         if deployed_at is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.domain.builds import Build, Verdict
 from builder.domain.errors import BranchMovedError, BranchNotSetError, PushCancelledError
 from builder.domain.refs import RefUpdate
 from builder.domain.text import progress
@@ -143,8 +144,23 @@ class Deploys:
             return 0
         if standing is Standing.DIVERGED:
             raise BranchMovedError(update.branch or update.ref, await deploy.branch.tip())
+        newest = await self._records.newest(deploy.push.app)
+        if newest is not None and await self._is_deployed(newest, deploy):
+            await deploy.tell(
+                progress(f"Build {newest.number} of this commit is deployed; only its branch was not moved.")
+            )
+            return 0
         async with open_commit(update.new, deploy.environment) as tree:
-            return await _relay(await self._start(deploy, tree), deploy.hook)
+            number = 1 if newest is None else newest.number + 1
+            return await _relay(await self._start(deploy, tree, number), deploy.hook)
+
+    async def _is_deployed(self, newest: Build, deploy: Deploy) -> bool:
+        """Whether the push was deployed already, by a builder that was killed before git could move the branch."""
+        update = deploy.update
+        is_same = (newest.sha, newest.branch) == (update.new, update.branch) and waiting.STACK not in deploy.options
+        if not is_same or newest.verdict is not Verdict.DEPLOYED:
+            return False
+        return await self._records.deployed_last(newest.app) == newest.id  # and nothing was rolled back to since
 
     async def _line_up(self, deploy: Deploy) -> None:
         """Come to the front of the row; what may have changed while it waited is asked anew."""
@@ -160,12 +176,12 @@ class Deploys:
         await self._turns.reach(deploy.turn, tell=tell)
         push.config = await self._config_of(push.app, push.username)
 
-    async def _start(self, deploy: Deploy, tree: CommitTree) -> BuildRun:
+    async def _start(self, deploy: Deploy, tree: CommitTree, number: int) -> BuildRun:
         push, update = deploy.push, deploy.update
         spec = BuildSpec(
             build_id=uuid7(),
             app=push.app,
-            number=await self._records.next_number(push.app),
+            number=number,
             sha=update.new,
             branch=update.branch or update.ref,
             actor=push.username,

@@ -11,7 +11,7 @@ from functools import partial
 from builder.domain.builds import Build
 from builder.domain.text import failure, indented, progress, refusal
 from builder.runner.port import BuildResult, BuildSpec
-from builder.services.records import LOG_LINES
+from builder.services.records import LOG_LINES, BuildRecords
 from builder.services.releases import Outcome
 from builder.services.runs import BuildRun
 from builder.services.verdicts import ReleaseNews, Verdicts
@@ -21,8 +21,9 @@ from shared.events import ReleaseCreated, ReleaseDeployed, ReleaseFailed, Releas
 class ReleasesByEvents:
     """Releases that the controller makes by itself when it hears `build.succeeded`, and tells of by `release.*`."""
 
-    def __init__(self, verdicts: Verdicts, *, idle_timeout: timedelta) -> None:
+    def __init__(self, verdicts: Verdicts, records: BuildRecords, *, idle_timeout: timedelta) -> None:
         self._verdicts = verdicts
+        self._records = records
         self._idle_timeout = idle_timeout
 
     def request(self, spec: BuildSpec, result: BuildResult) -> None:
@@ -36,8 +37,8 @@ class ReleasesByEvents:
             yield partial(tell_outcome, run, news, idle_timeout=self._idle_timeout)
 
     async def unreleased(self) -> Sequence[Build]:
-        """See `Releases`: what the controller says later is recorded by the consumer, whoever runs then."""
-        return ()
+        """See `Releases`: those of which something may still be heard. Their app has its turn until then."""
+        return await self._records.unjudged(self._idle_timeout)
 
 
 async def tell_outcome(run: BuildRun, news: asyncio.Queue[ReleaseNews], *, idle_timeout: timedelta) -> bool:

@@ -20,6 +20,7 @@ from shared.events import (
     BuildRequested,
     BuildStarted,
     BuildSucceeded,
+    ReleaseCreated,
     ReleaseDeployed,
     ReleaseFailed,
     ReleaseProgress,
@@ -27,6 +28,8 @@ from shared.events import (
 )
 
 LOG_LINES = 20
+NOT_DEPLOYED = "not-deployed"
+"""The `verdict_code` of a build without a verdict: its release waits for somebody to deploy it."""
 
 
 class _Identity(TypedDict):
@@ -69,9 +72,20 @@ class BuildRecords:
         async with self._database.transaction() as session:
             await BuildRepository(session).set_cleared(build_id)
 
-    async def next_number(self, app: str) -> int:
+    async def newest(self, app: str) -> Build | None:
+        """The app's last build, if there was one."""
         async with self._database.session() as session:
-            return await BuildRepository(session).next_number(app)
+            return await BuildRepository(session).newest(app)
+
+    async def deployed_last(self, app: str) -> UUID | None:
+        """The build that was deployed last, which a rollback does as well."""
+        async with self._database.session() as session:
+            return await BuildRepository(session).deployed_last(app)
+
+    async def unjudged(self, within: timedelta) -> Sequence[Build]:
+        """Builds that have succeeded in that time, and whose release may still be made."""
+        async with self._database.session() as session:
+            return await BuildRepository(session).unjudged(since=self._clock.now() - within)
 
     async def requested(self, spec: BuildSpec, plan: Plan, *, is_lasting: bool = False) -> None:
         """Store a new build, with all that another process needs to go on with it but the app's config.
@@ -155,6 +169,8 @@ class BuildRecords:
                 return {**facts, "verdict": Verdict.FAILED}
             case ReleaseDeployed():
                 return {"version": news.version, "verdict": Verdict.DEPLOYED, "deployed_at": self._clock.now()}
+            case ReleaseCreated(deploys=False):
+                return {"version": news.version, "code": NOT_DEPLOYED, "message": "automatic deployment is off"}
         return {"version": news.version}
 
     async def _end(self, build_id: UUID, state: BuildState, event: MakeEvent, **facts: Any) -> None:
