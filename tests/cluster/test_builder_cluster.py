@@ -15,7 +15,6 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
-import uvicorn
 
 from builder.ssh.hostkeys import load_host_keys
 from integration.builder_ssh.far_side import FarSide
@@ -25,6 +24,7 @@ from support import eventually
 from support.builder_cluster import BuildPlace, build_images, build_place, build_settings
 from support.cluster_image import REGISTRY, REGISTRY_OF_PODS
 from support.fixtures import MakeDatabase
+from support.http import reachable
 from support.kubectl import Kubectl
 from support.tools import free_port
 
@@ -53,19 +53,11 @@ class Builders:
     async def started(self, **changes: object) -> AsyncIterator[World]:
         port = free_port()
         settings = build_settings(self.place, self.images, storage=self.path / "storage", port=port) | changes
-        async with open_world(
-            self.path, self.database_url, is_scripted=False, far_side=self.far_side, **settings
-        ) as world:
-            server = uvicorn.Server(
-                uvicorn.Config(world.app, host="0.0.0.0", port=port, lifespan="off", log_config=None)
-            )
-            serving = asyncio.create_task(server.serve())
-            try:
-                await eventually(lambda: server.started)
-                yield world
-            finally:
-                server.should_exit = True
-                await serving
+        async with (
+            open_world(self.path, self.database_url, is_scripted=False, far_side=self.far_side, **settings) as world,
+            reachable(world.app, host="0.0.0.0", port=port),
+        ):
+            yield world
 
 
 @pytest.fixture(scope="module")

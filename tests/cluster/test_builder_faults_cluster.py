@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-import uvicorn
 from pydantic import SecretStr
 
 from builder.ssh.hostkeys import load_host_keys
@@ -21,6 +20,7 @@ from integration.builder_ssh.world import Outcome, World, commit, open_world
 from support import eventually
 from support.builder_cluster import BuildPlace, build_images, build_place, build_settings
 from support.fixtures import MakeDatabase
+from support.http import reachable
 from support.kubectl import Kubectl
 from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
 from support.tcp_proxy import TcpProxy, proxied
@@ -91,16 +91,13 @@ async def builder(
     async with proxied(made.kubeconfig, path) as (line, kubeconfig):
         there = replace(made, kubeconfig=kubeconfig)
         facts = build_settings(there, images, storage=path / "storage", port=port) | settings
-        async with open_world(path, url, is_scripted=False, **facts) as world:
-            config = uvicorn.Config(world.app, host="0.0.0.0", port=port, lifespan="off", log_config=None)
-            server = uvicorn.Server(config)
-            serving = asyncio.create_task(server.serve())
+        async with (
+            open_world(path, url, is_scripted=False, **facts) as world,
+            reachable(world.app, host="0.0.0.0", port=port),
+        ):
             try:
-                await eventually(lambda: server.started)
                 yield world, line
             finally:
-                server.should_exit = True
-                await serving
                 if not line.is_open:
                     await line.open()
 

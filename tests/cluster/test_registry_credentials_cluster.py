@@ -25,6 +25,7 @@ from support.build_source import address_of_machine
 from support.builder_cluster import BuildPlace, build_images, build_place, build_settings
 from support.cluster_image import REGISTRY_OF_PODS
 from support.fixtures import MakeDatabase
+from support.http import reachable
 from support.kubectl import Kubectl
 from support.registry_server import registry_server
 from support.registry_tokens import (
@@ -32,7 +33,6 @@ from support.registry_tokens import (
     MACHINE,
     OPERATOR,
     RegistryClient,
-    served,
     signing_pair,
     token_auth,
     token_settings,
@@ -102,7 +102,7 @@ async def registry(
         world = await stack.enter_async_context(
             open_world(tmp_path, await make_database("builder"), is_scripted=False, **settings)
         )
-        await stack.enter_async_context(served(world.app, host="0.0.0.0", port=port))
+        await stack.enter_async_context(reachable(world.app, host="0.0.0.0", port=port))
         yield Registry(world, host, build_namespace, kubectl)
 
 

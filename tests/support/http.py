@@ -1,12 +1,17 @@
-"""Talks to an application in this process, with its lifespan running."""
+"""Talks to an application in this process, or lets others do so."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
+
+from shared.testing.wait import eventually
 
 
 @asynccontextmanager
@@ -20,3 +25,17 @@ async def client_for(
         httpx.AsyncClient(transport=transport, base_url=base_url, auth=auth) as client,
     ):
         yield client
+
+
+@asynccontextmanager
+async def reachable(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """URL of an application that runs already, during the block."""
+    listener = socket.create_server((host, port))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        await eventually(lambda: server.started)
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving

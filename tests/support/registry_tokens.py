@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
-import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,11 +13,8 @@ from typing import Any, Final
 from urllib.parse import urljoin
 
 import httpx
-import uvicorn
-from fastapi import FastAPI
 from pydantic import SecretStr
 
-from support import eventually
 from support.certificates import MadePair, make_pair
 
 ISSUER: Final = "builder-of-tests"
@@ -58,20 +52,6 @@ def token_auth(directory: Path, pair: MadePair, *, builder: str) -> dict[str, An
 def signing_pair(number: int = 0) -> MadePair:
     """A key and its certificate; another one for another number."""
     return make_pair("builder", number=number)
-
-
-@asynccontextmanager
-async def served(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """URL of an application that runs already, during the block."""
-    listener = socket.create_server((host, port))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
-    serving = asyncio.create_task(server.serve([listener]))
-    try:
-        await eventually(lambda: server.started)
-        yield f"http://{host}:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
 
 
 @dataclass(frozen=True)

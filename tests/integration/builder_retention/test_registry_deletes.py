@@ -15,9 +15,10 @@ from builder.registry.images import RegistryImages
 from integration.builder_ssh.world import open_world
 from shared.http import create_client
 from support.fixtures import MakeDatabase
+from support.http import reachable
 from support.registry_images import TestedRegistry
 from support.registry_server import registry_server
-from support.registry_tokens import OPERATOR, served, signing_pair, token_auth, token_settings
+from support.registry_tokens import OPERATOR, signing_pair, token_auth, token_settings
 from support.registry_tokens import RegistryClient as TokenClient
 from support.tools import free_port
 
@@ -102,7 +103,7 @@ async def test_with_tokens_of_the_builder(tmp_path: Path, make_database: MakeDat
     async with AsyncExitStack() as stack:
         database = await make_database("builder")
         world = await stack.enter_async_context(open_world(tmp_path, database, **token_settings(pair)))
-        url = await stack.enter_async_context(served(world.app))
+        url = await stack.enter_async_context(reachable(world.app))
         auth = token_auth(tmp_path, pair, builder=url)
         host = stack.enter_context(registry_server(tmp_path / "registry", port=free_port(), auth=auth))
         operator = TokenClient(host, *OPERATOR)

@@ -23,6 +23,7 @@ from builder.services.registry_tokens import RegistryTokens
 from integration.builder_ssh.world import World, open_world, run
 from shared.settings import SettingsError
 from support.fixtures import MakeDatabase
+from support.http import reachable
 from support.registry_server import registry_server
 from support.registry_tokens import (
     BUILD_KEY,
@@ -31,7 +32,6 @@ from support.registry_tokens import (
     OPERATOR,
     SERVICE,
     RegistryClient,
-    served,
     signing_pair,
     token_auth,
     token_settings,
@@ -104,7 +104,7 @@ async def place(short_path: Path, make_database: MakeDatabase) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         database = await make_database("builder")
         world = await stack.enter_async_context(open_world(short_path, database, **token_settings(pair)))
-        url = await stack.enter_async_context(served(world.app))
+        url = await stack.enter_async_context(reachable(world.app))
         auth = token_auth(short_path, pair, builder=url)
         host = stack.enter_context(registry_server(short_path / "registry", port=free_port(), auth=auth))
         place = Place(world, url, host)

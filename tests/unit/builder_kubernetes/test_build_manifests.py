@@ -14,7 +14,7 @@ import pytest
 
 from builder.domain.images import pinned
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
-from builder.runner.kubernetes.manifests import name_of, render
+from builder.runner.kubernetes.manifests import name_of, render, request_of
 from builder.runner.kubernetes.tokens import is_source_token, registry_password
 from builder.runner.port import AppConfig, BuildLimits, BuildSpec, ConfigValue, Plan
 from support.golden import check_golden
@@ -111,6 +111,29 @@ def test_weakness_21_the_cache_can_be_disabled(value: str, skips: bool) -> None:
     pod = pod_of(render(BuildSpec(**{**vars(SPEC), "config": config}), BUILDPACKS, CONFIG)[1])
     analyze = next(one for one in pod["initContainers"] if one["name"] == "analyze")
     assert ({"name": "CNB_SKIP_LAYERS", "value": "true"} in analyze["env"]) is skips
+
+
+@pytest.mark.parametrize(("is_fresh", "value", "skips"), [(False, "1", True), (True, "", True), (False, "", False)])
+def test_weakness_21_a_dockerfile_is_built_without_the_cache_too(is_fresh: bool, value: str, skips: bool) -> None:
+    config = AppConfig((ConfigValue("DRYCC_DISABLE_CACHE", value, group="global"),))
+    spec = BuildSpec(**{**vars(SPEC), "config": config})
+    request = request_of(spec, replace(PLAN, is_fresh=is_fresh), CONFIG)
+    assert (request["cache_image"] is None) is skips
+
+
+def test_build_arguments_of_the_app_are_given_to_every_dockerfile() -> None:
+    """Those of a pipeline win (builder.md 13.3)."""
+    pipelines = {
+        "web.yaml": {"kind": "pipeline", "ptype": "web", "build": {"arg": {"A": "own"}}, "deploy": {}},
+        "worker.yaml": {"kind": "pipeline", "ptype": "worker", "build": {}, "deploy": {}},
+    }
+    plan = replace(PLAN, dryccfile={"pipeline": pipelines}, arguments={"A": "a b", "B": "2"})
+    found = request_of(SPEC, plan, CONFIG)["dockerfiles"]
+    assert isinstance(found, list)
+    assert {one["ptype"]: one["args"] for one in found} == {
+        "web": {"A": "own", "B": "2"},
+        "worker": {"A": "a b", "B": "2"},
+    }
 
 
 def test_weakness_01_nothing_is_privileged_and_no_account_is_mounted() -> None:

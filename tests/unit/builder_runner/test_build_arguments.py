@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from builder.domain.build_arguments import BuildArgumentsError, parse_build_arguments
-from imagebuilder.container import tree_arguments
-from imagebuilder.result import BuildFailed
 
 
 @pytest.mark.parametrize(
@@ -37,16 +30,3 @@ def test_weakness_15_blanks_break_no_build_argument(text: str, expected: dict[st
 def test_what_cannot_be_read_is_told_without_its_value(content: bytes | None) -> None:
     with pytest.raises(BuildArgumentsError, match=r"^\.build-arg"):
         parse_build_arguments(content)
-
-
-@given(st.text(alphabet="AB=' \"\\\n#-x\ufeff", max_size=30))
-def test_a_dockerfile_build_reads_the_same(text: str) -> None:
-    with TemporaryDirectory() as name:
-        Path(name, ".build-arg").write_text(text)
-        try:
-            expected = parse_build_arguments(text.encode())
-        except BuildArgumentsError:
-            with pytest.raises(BuildFailed):
-                tree_arguments(Path(name))
-        else:
-            assert tree_arguments(Path(name)) == expected

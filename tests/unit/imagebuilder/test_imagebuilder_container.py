@@ -93,17 +93,22 @@ def calls(work: Path, kind: str) -> list[str]:
 
 def test_every_process_type_is_built_before_anything_is_pushed(tmp_path: Path, work: Path) -> None:
     dockerfiles = [
-        {"ptype": "web", "path": "Dockerfile", "image": "r:5000/shop/shop:1", "args": {"A": "own value"}},
-        {"ptype": "worker", "path": "w/Dockerfile", "image": "r:5000/shop/shop:1-worker", "args": {}},
+        {
+            "ptype": "web",
+            "path": "Dockerfile",
+            "image": "r:5000/shop/shop:1",
+            "args": {"A": "own value", "B": "2", "C": "3"},
+        },
+        {"ptype": "worker", "path": "w/Dockerfile", "image": "r:5000/shop/shop:1-worker", "args": {"A": "a b"}},
     ]
-    files = {"Dockerfile": "ARG A B\n", "w/Dockerfile": "arg A=1\n", ".build-arg": "A='of the tree' B=2 C=3"}
+    files = {"Dockerfile": "ARG A B\n", "w/Dockerfile": "arg A=1\n"}
     result = built(tmp_path, work, files, dockerfiles=dockerfiles)
     assert result == {"images": {"web": f"r:5000/shop/shop@{DIGEST}", "worker": f"r:5000/shop/shop@{DIGEST}"}}
     kinds = [line.partition(" ")[0] for line in (work / "calls").read_text().splitlines()]
     assert kinds == ["info", "build", "build", "push", "push"]
     web, worker = calls(work, "build")
     assert "--build-arg=A=own value --build-arg=B=2 --label" in web
-    assert "--build-arg=A=of the tree --label" in worker
+    assert "--build-arg=A=a b --label" in worker
 
 
 def test_output_is_plain_and_at_once(tmp_path: Path, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -121,16 +126,9 @@ def test_only_the_cache_failing_is_no_failure(tmp_path: Path, work: Path, capfd:
     assert "building without it" in capfd.readouterr().out
 
 
-def test_a_tree_may_refuse_the_cache(tmp_path: Path, work: Path) -> None:
-    built(tmp_path, work, {"Dockerfile": "", ".clear-cache": ""})
+def test_without_a_cache_none_is_used(tmp_path: Path, work: Path) -> None:
+    built(tmp_path, work, {"Dockerfile": ""}, cache_image=None)
     assert "--cache" not in calls(work, "build")[0]
-
-
-@pytest.mark.parametrize(("value", "wanted"), [("1", False), ("true\n", False), ("0", True), ("", True)])
-def test_a_variable_may_refuse_the_cache(tmp_path: Path, value: str, wanted: bool) -> None:
-    (tmp_path / "DRYCC_DISABLE_CACHE").write_text(value)
-    config = {"DRYCC_DISABLE_CACHE": tmp_path / "DRYCC_DISABLE_CACHE"}
-    assert container.wants_cache(tmp_path, config) is wanted
 
 
 def test_a_node_without_overlay_is_built_on(
@@ -155,11 +153,6 @@ def test_a_failed_build_pushes_nothing(tmp_path: Path, work: Path) -> None:
 def test_a_dockerfile_that_is_not_there_is_told(tmp_path: Path, work: Path, files: dict[str, str]) -> None:
     with pytest.raises(BuildFailed, match="Dockerfile is not a file"):
         built(tmp_path, work, files)
-
-
-def test_a_build_argument_that_is_none_is_told(tmp_path: Path, work: Path) -> None:
-    with pytest.raises(BuildFailed, match=r"\.build-arg line 2 cannot be read"):
-        built(tmp_path, work, {"Dockerfile": "", ".build-arg": "A='b\n'c\n"})
 
 
 def test_more_images_than_can_be_reported_are_refused_before_they_are_built(tmp_path: Path, work: Path) -> None:

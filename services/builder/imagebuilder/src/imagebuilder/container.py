@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Mapping
@@ -19,7 +18,6 @@ from imagebuilder.source import fetch
 
 WORK: Final = Path("/work")
 _ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<words>.+)$", re.IGNORECASE | re.MULTILINE)
-_WORD = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Of these a Dockerfile may make use without an ARG of its own (Dockerfile reference, predefined ARGs).
 _PREDEFINED: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"})
@@ -46,7 +44,7 @@ def build(inputs: Inputs, work: Path = WORK) -> bytes:
     builder.prepare()
     for entry in request.dockerfiles:
         heading(f"Building {entry.path} for {entry.ptype}...")
-        builder.build(entry, build_arguments(dockerfiles[entry.ptype], tree_arguments(source), entry.args))
+        builder.build(entry, build_arguments(dockerfiles[entry.ptype], entry.args))
     return success({entry.ptype: builder.push(entry) for entry in request.dockerfiles})
 
 
@@ -60,7 +58,7 @@ class _Builder:
         self._work = work
         self._source = work / "source"
         self._environment = buildah.environment(work, os.environ)
-        self._cached = wants_cache(self._source, self._secrets)
+        self._cached = request.cache_image is not None
 
     def prepare(self) -> None:
         """Make directories and configuration, and find out how layers can be kept here."""
@@ -156,47 +154,7 @@ def read_document(source: Path, path: str) -> str:
     return file.read_text(errors="replace")
 
 
-def tree_arguments(source: Path) -> dict[str, str]:
-    """Build arguments of the file `.build-arg`: words `NAME=VALUE`, quoted as in a shell where they hold blanks.
-
-    A line of which not every word has that form is one `NAME=VALUE` to its end. The builder's early checks read the
-    same (`builder.domain.build_arguments`).
-
-    Raises:
-        BuildFailed: a line is neither.
-    """
-    if not (source / ".build-arg").exists():
-        return {}
-    found: dict[str, str] = {}
-    content = read_document(source, ".build-arg").removeprefix("\ufeff")
-    for number, line in enumerate(map(str.strip, content.splitlines()), start=1):
-        if line and not line.startswith("#"):
-            words = [_WORD.fullmatch(word) for word in _shell_words(line)]
-            for word in words if words and None not in words else [_WORD.fullmatch(line)]:
-                if word is None:
-                    raise BuildFailed(
-                        "build-failed", f".build-arg line {number} cannot be read", "Write NAME='some value'."
-                    )
-                found[word["name"]] = word["value"]
-    return found
-
-
-def _shell_words(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError:  # a quote that is not closed: the line is one value
-        return []
-
-
-def build_arguments(dockerfile: str, common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """What is passed as `--build-arg`: of the pipeline, else of `.build-arg`, and only what the Dockerfile declares."""
+def build_arguments(dockerfile: str, offered: Mapping[str, str]) -> dict[str, str]:
+    """What is passed as `--build-arg`: only what the Dockerfile declares."""
     declared = {word.partition("=")[0] for match in _ARG.finditer(dockerfile) for word in match["words"].split()}
-    offered = {**common, **own}
     return {name: value for name, value in offered.items() if name in declared or name.upper() in _PREDEFINED}
-
-
-def wants_cache(source: Path, config: Mapping[str, Path]) -> bool:
-    """Whether layers of earlier builds may be used: not with a file `.clear-cache`, nor with DRYCC_DISABLE_CACHE."""
-    disabled = config.get("DRYCC_DISABLE_CACHE")
-    is_off = disabled is not None and disabled.read_text(errors="replace").strip().lower() in ("1", "true", "yes")
-    return not is_off and not (source / ".clear-cache").exists()

@@ -24,7 +24,6 @@ def parse_build_arguments(content: bytes | None) -> dict[str, str]:
     """Words `NAME=VALUE`, quoted as in a shell where they hold blanks; later ones win (builder.md 13.2 (7)).
 
     A line of which not every word has that form is one `NAME=VALUE` to its end, as in the files of `pack --env-file`.
-    `imagebuilder.container.tree_arguments` reads the same in the pod of a Dockerfile build.
 
     Raises:
         BuildArgumentsError: no regular file of at most 64 KiB, or a line that is neither.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from builder.domain.errors import RegistryRefusesDeletesError, RegistryUnavailableError
+from builder.registry.tokens import NoTokenError, fetch_token
 
 DEADLINE_SECONDS: Final = 20.0
 _MANIFESTS: Final = ", ".join(
@@ -23,7 +23,6 @@ _MANIFESTS: Final = ", ".join(
     )
 )
 _TAGS_AT_ONCE: Final = 1000
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _GONE: Final = (httpx.codes.OK, httpx.codes.ACCEPTED, httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND)
 
 
@@ -121,29 +120,22 @@ class RegistryClient:
 
     async def _log_in(self, response: httpx.Response, repository: str) -> bool:
         """Whether asking again may help: with the account itself, or with a token had for it."""
-        scheme, _, rest = response.headers.get("WWW-Authenticate", "").partition(" ")
+        scheme = response.headers.get("WWW-Authenticate", "").partition(" ")[0]
         if scheme.lower() == "basic":
             is_new, self._asks_basic = not self._asks_basic, True
             return is_new and self._account is not None
-        facts = dict(_PARAMETER.findall(rest))
-        if scheme.lower() != "bearer" or "realm" not in facts:
+        if scheme.lower() != "bearer":
             return False
-        return await self._fetch_token(facts, repository)
-
-    async def _fetch_token(self, facts: dict[str, str], repository: str) -> bool:
-        """Distribution's token authentication: ask whom the registry names, unless that would send secrets in clear."""
-        if urlsplit(facts["realm"]).scheme != "https" and not self._is_insecure:
-            raise RegistryUnavailableError(self._host, "its tokens would be asked for over plain HTTP")
-        scopes = dict.fromkeys((f"repository:{repository}:pull,delete", facts.get("scope", "")))
-        query = {"service": facts.get("service", ""), "scope": [scope for scope in scopes if scope]}
-        auth = self._account.basic if self._account is not None else None
-        response = await self._client.get(facts["realm"], params=query, auth=auth)
-        if response.status_code != httpx.codes.OK:
-            raise RegistryUnavailableError(self._host, f"{response.status_code} from who gives its tokens")
-        answer = _document(response)
-        token = answer.get("token") or answer.get("access_token")
-        if not isinstance(token, str):
-            return False
+        try:
+            token = await fetch_token(
+                self._client,
+                response.headers["WWW-Authenticate"],
+                scopes=[f"repository:{repository}:pull,delete"],
+                account=self._account.basic if self._account is not None else None,
+                may_be_plain=lambda _host: self._is_insecure,
+            )
+        except NoTokenError as exc:
+            raise RegistryUnavailableError(self._host, str(exc)) from exc
         self._tokens = {repository: token}  # one app after the other: older ones are of no use
         return True
 

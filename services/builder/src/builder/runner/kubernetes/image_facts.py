@@ -6,15 +6,14 @@ import asyncio
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
 from builder.domain.builders import Reference
+from builder.registry.tokens import NoTokenError, fetch_token
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 
 _INDEXES: Final = (
@@ -31,7 +30,6 @@ _SECONDS: Final = 20.0
 """For all requests about one image together: somebody waits at a `git push`."""
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _REDIRECTS: Final = 3
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
 class ImageUnknownError(Exception):
@@ -87,10 +85,10 @@ class _Repository:
         self._host = _HUB[1] if image.host == _HUB[0] else image.host
         scheme = "http" if self._host in self._insecure else "https"
         self._base = f"{scheme}://{self._host}/v2/{image.path}"
-        self._authorization = ""
-        if config.registry_account is not None and image.host == config.registry:
-            account = ":".join(config.registry_account)
-            self._authorization = f"Basic {base64.b64encode(account.encode()).decode()}"
+        account = config.registry_account if image.host == config.registry else None
+        self._account = httpx.BasicAuth(*account) if account is not None else None
+        words = ":".join(account or ())
+        self._authorization = f"Basic {base64.b64encode(words.encode()).decode()}" if words else ""
 
     async def facts(self, repository: str) -> ImageFacts:
         document, digest = await self._manifest(self._image.digest or self._image.tag)
@@ -138,19 +136,18 @@ class _Repository:
 
     async def _login(self, answer: httpx.Response) -> bool:
         """Whether a token was had from whom the registry named (token authentication of the distribution project)."""
-        challenge = answer.headers.get("WWW-Authenticate", "")
-        facts = dict(_CHALLENGE.findall(challenge))
-        realm = urlsplit(facts.get("realm", ""))
-        is_plain_fine = self._host in self._insecure or realm.netloc in self._insecure
-        if not challenge.lower().startswith("bearer") or not (realm.scheme == "https" or is_plain_fine):
+        try:
+            token = await fetch_token(
+                self._http,
+                answer.headers.get("WWW-Authenticate", ""),
+                scopes=[f"repository:{self._image.path}:pull"],
+                account=self._account,
+                may_be_plain=lambda host: self._host in self._insecure or host in self._insecure,
+            )
+        except NoTokenError:
             return False
-        query = {"service": facts.get("service", ""), "scope": f"repository:{self._image.path}:pull"}
-        headers = {"Authorization": self._authorization} if self._authorization else {}
-        reply = await self._http.get(facts["realm"], params=query, headers=headers)
-        content = _parsed(reply.content) if reply.is_success else {}
-        token = content.get("token") or content.get("access_token") or ""
         self._authorization = f"Bearer {token}"
-        return bool(token)
+        return True
 
 
 async def _content(answer: httpx.Response) -> bytes:

@@ -69,7 +69,7 @@ def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> d
         "image": image_of(spec, config),
         "insecure_registries": list(config.insecure_registries),
         "registry_mirrors": dict(config.registry_mirrors),
-        "cache_image": _cache_image(spec, plan, config),
+        "cache_image": None if _is_fresh(spec, plan) else _cache_image(spec, plan, config),
         "dockerfiles": _dockerfiles(spec, plan, config),
         "builder_image": config.builder_image,
         "run_image": config.run_image,
@@ -83,7 +83,7 @@ def _dockerfiles(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) ->
     if WEB not in found and plan.dockerfile:
         found[WEB] = ("Dockerfile", {})
     return [
-        {"ptype": ptype, "path": path, "image": image_of(spec, config, ptype), "args": dict(arguments)}
+        {"ptype": ptype, "path": path, "image": image_of(spec, config, ptype), "args": {**plan.arguments, **arguments}}
         for ptype, (path, arguments) in found.items()
     ]
 
@@ -115,7 +115,7 @@ def _registry_auth(spec: BuildSpec, config: KubernetesRunnerConfig) -> str:
 def _job(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Mapping[str, str]) -> Manifest:
     metadata = _metadata(spec, config)
     deadline = int(spec.limits.timeout.total_seconds())
-    steps = _steps(spec, plan, config, values)
+    steps = _steps(spec, plan, config)
     containers = [_container(step, spec, config) for step in steps]
     pod = {
         "restartPolicy": "Never",
@@ -160,14 +160,19 @@ def _metadata(spec: BuildSpec, config: KubernetesRunnerConfig) -> Manifest:
     }
 
 
-def _steps(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Mapping[str, str]) -> list[Step]:
+def _steps(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> list[Step]:
     return steps_of(
         plan,
         config,
         image=image_of(spec, config),
         cache=_cache_image(spec, plan, config),
-        skips_cache=plan.is_fresh or is_disabled(values.get(DISABLE_CACHE, "")),
+        skips_cache=_is_fresh(spec, plan),
     )
+
+
+def _is_fresh(spec: BuildSpec, plan: Plan) -> bool:
+    """Whether nothing of earlier builds may be used."""
+    return plan.is_fresh or is_disabled(spec.config.group("global").get(DISABLE_CACHE, ""))
 
 
 def _cache_image(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> str:
