@@ -70,7 +70,7 @@ class BranchNotSetError(UnavailableError):
 
     def __init__(self, app: str, branch: str, words: str) -> None:
         super().__init__(
-            f"{app} is deployed, but git cannot move {branch} ({words}); push again when it can, which builds it again",
+            f"{app} is deployed, but git cannot move {branch} ({words}); push again when it can: nothing is built then",
             app=app,
             branch=branch,
         )
