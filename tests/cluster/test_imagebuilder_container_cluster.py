@@ -74,12 +74,15 @@ def test_an_app_with_two_process_types_is_built_pushed_and_runs(
             "Dockerfile": DOCKERFILE,
             "docker/worker": WORKER,
             "text": "hello\n",
-            ".build-arg": "GREETING='from the tree' SHOUT=no OTHER=1",
         },
         failures=(503, 500),
         config={"API_KEY": SECRET},
         dockerfiles=[
-            {"ptype": "web", "path": "Dockerfile", "args": {"SHOUT": "good  morning"}},
+            {
+                "ptype": "web",
+                "path": "Dockerfile",
+                "args": {"GREETING": "from the tree", "SHOUT": "good  morning", "OTHER": "1"},
+            },
             {"ptype": "worker", "path": "docker/worker", "args": {}},
         ],
     )
