@@ -20,6 +20,7 @@ from builder.runners import Running, SourceDoor, running_runner
 from builder.schema.tables import outbox
 from builder.services.accounts import AccountCache
 from builder.services.builds import Builds
+from builder.services.clearing import Clearing
 from builder.services.controller import BuilderKey, ControllerClient
 from builder.services.deploys import Deploys, Push
 from builder.services.limits import CommandLimits
@@ -159,6 +160,7 @@ class _Parts:
             logs=self.logs,
             releases=self._releases(calls, ReleaseRecords(database, clock)),
             config_of=config_of,
+            clearing=Clearing(runner=runner, records=self.records, logs=self.logs),
             at_once=settings.builds_at_once,
             tidy=retention.after_build,
         )

@@ -27,13 +27,13 @@ from builder.runner.port import (
     Runner,
     Tree,
 )
+from builder.services.clearing import Clearing
 from builder.services.logs import BuildLogs
 from builder.services.records import BuildRecords
 from builder.services.releases import Releases
 from builder.services.runs import BuildRun
 from builder.services.storing import insist
 from builder.tasks import OneShots
-from shared.errors import SuiteError, UnavailableError
 from shared.logging import bind_context, get_logger
 
 log = get_logger(__name__)
@@ -44,8 +44,6 @@ INTERRUPTED_HINT = "Nothing was deployed; push again."
 NOT_BEGUN = "the database broke off before the build could begin"
 CLOSING = "the builder is being restarted"
 CONFIG_PAUSE_SECONDS = 5.0
-END_PAUSES_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)
-"""A cluster or storage that is away is asked again to remove what a build has left: the build may still run there."""
 
 ConfigOf = Callable[[str, str], Awaitable[AppConfig]]
 """The config of an app, by its name and that of the user who builds it."""
@@ -63,6 +61,7 @@ class Builds:
         logs: BuildLogs,
         releases: Releases,
         config_of: ConfigOf,
+        clearing: Clearing,
         at_once: int,
         tidy: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -76,7 +75,7 @@ class Builds:
         self._tidy = tidy
         self._runs: dict[UUID, BuildRun] = {}
         self._tasks = OneShots()
-        self._clearing = OneShots()
+        self._clearing = clearing
         self._is_closing = False
 
     async def start(self, spec: BuildSpec, plan: Plan, tree: Tree) -> BuildRun:
@@ -134,7 +133,7 @@ class Builds:
         for build in await self._records.to_clear():
             asked = await self._records.request(build)
             if asked is not None:
-                self._clear(asked[0])
+                self._clearing.begin(asked[0])
         for build in await self._releases.unreleased():
             asked = await self._records.request(build)
             if asked is not None:
@@ -145,8 +144,7 @@ class Builds:
         """Stop all builds and record that, unless they outlive us; those that wait for a verdict just stop waiting."""
         self._is_closing = True
         await self._tasks.close()
-        await self._clearing.drain(seconds=STOP_SECONDS)
-        await self._clearing.close()
+        await self._clearing.close(seconds=STOP_SECONDS)
 
     def _expect_open(self) -> None:
         if self._is_closing:
@@ -210,7 +208,7 @@ class Builds:
             result = await self._work(run)
             release = self._releases.request(run.spec, result)
             await _stored(run, lambda: self._records.succeeded(run.spec.build_id, result, release=release))
-            self._clear(run.spec)
+            self._clearing.begin(run.spec)
         except BuildFailedError as error:
             await self._fail(run, error)
         except asyncio.CancelledError:
@@ -275,24 +273,6 @@ class Builds:
             else:
                 return await self._lasting.resume(replace(run.spec, config=config), run.plan, run.log)
 
-    def _clear(self, spec: BuildSpec) -> None:
-        """Whatever the runner has of the build besides its result is not needed any more; nobody waits for this."""
-        if self._lasting is not None:
-            self._clearing.spawn(self._end(self._lasting, spec), name=f"clear-{spec.build_id}")
-
-    async def _end(self, runner: LastingRunner, spec: BuildSpec) -> None:
-        for pause in (0.0, *END_PAUSES_SECONDS):
-            await asyncio.sleep(pause)
-            try:
-                await runner.end(spec)
-                await self._logs.forget_position(spec.app, spec.build_id)
-                await insist(lambda: self._records.cleared(spec.build_id))
-            except SuiteError as exc:  # the next process tries again, and what stays at last ends by its own deadline
-                log.warning("build_not_cleared", build_id=str(spec.build_id), error=exc.detail)
-                if isinstance(exc, UnavailableError):
-                    continue
-            return
-
     async def _fail(self, run: BuildRun, error: BuildFailedError) -> None:
         is_cancelled = error.code == "cancelled"
         state = BuildState.CANCELLED if is_cancelled else BuildState.FAILED
@@ -304,7 +284,7 @@ class Builds:
             await _stored(run, lambda: self._records.cancelled(run.spec.build_id, error.message))
         else:
             await _stored(run, lambda: self._records.failed(run.spec.build_id, error))
-        self._clear(run.spec)
+        self._clearing.begin(run.spec)
         log.info("build_ended", state=state, code=error.code)
 
 
