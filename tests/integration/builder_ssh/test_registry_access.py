@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from builder.domain.access import Access
 from builder.registry.client import Account
@@ -262,6 +263,7 @@ async def test_phases_of_buildpacks_push_with_the_account_of_a_build(place: Plac
         ({"registry_token_certificate": ""}, "BUILDER_REGISTRY_TOKEN_CERTIFICATE: is required"),
         ({"source_token_key": None}, "BUILDER_SOURCE_TOKEN_KEY: is required"),
         ({"registry_password": None}, "BUILDER_REGISTRY_USERNAME: give both"),
+        ({"registry_pull_password": SecretStr("easily guessed")}, "BUILDER_REGISTRY_PULL_PASSWORD: has 14 characters"),
         ({"registry_pull_username": ""}, "BUILDER_REGISTRY_PULL_USERNAME: give both"),
         ({"registry_pull_username": OPERATOR[0]}, "BUILDER_REGISTRY_PULL_USERNAME: must differ"),
     ],

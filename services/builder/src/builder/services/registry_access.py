@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -19,6 +20,9 @@ from builder.settings import Settings
 from shared.clock import Clock
 from shared.errors import InvalidInputError
 from shared.settings import SettingsError
+
+MIN_PASSWORD: Final = 16
+"""Characters: what may be tried at the speed of HTTP, by every build of the cluster, must not be guessed."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +135,15 @@ def _accounts(settings: Settings) -> list[RegistryAccount]:
     )
     accounts = []
     for name, username, password, rights in given:
-        if bool(username) != (password is not None and bool(password.get_secret_value())):
-            prefix = f"BUILDER_{name.upper()}"
-            raise SettingsError(f"{prefix}_USERNAME: give both this and {prefix}_PASSWORD, or none of them")
-        if username and password is not None:
-            accounts.append(RegistryAccount(username, password, rights))
+        setting, secret = f"BUILDER_{name.upper()}", password.get_secret_value() if password is not None else ""
+        if bool(username) != bool(secret):
+            raise SettingsError(f"{setting}_USERNAME: give both this and {setting}_PASSWORD, or none of them")
+        if username and len(secret) < MIN_PASSWORD:
+            raise SettingsError(
+                f"{setting}_PASSWORD: has {len(secret)} characters; use at least {MIN_PASSWORD}, from a generator"
+            )
+        if username:
+            accounts.append(RegistryAccount(username, SecretStr(secret), rights))
     if len({one.username for one in accounts}) < len(accounts):
         raise SettingsError("BUILDER_REGISTRY_PULL_USERNAME: must differ from BUILDER_REGISTRY_USERNAME")
     return accounts
