@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := shared services/controller services/passport services/builder services/registry_refresher services/hooks standalone
 ARGS ?=
+# How many processes run tests, each whole files of them; with 0 it is this one, in which debuggers work.
+WORKERS ?= 2
+TOGETHER := --numprocesses=$(WORKERS)
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
@@ -68,13 +71,13 @@ s3-server: setup-dev # Some tests use a real S3 server, compiled once from its p
 	@PYTHONPATH=tests $(BIN)/python -m support.s3_server
 
 test: setup-dev rabbitmq ## The whole test suite
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(TOGETHER) $(ARGS)
 
 test-cluster: setup-dev ## The tests that need a Kubernetes: KUBECONFIG says which
-	@$(BIN)/pytest tests/cluster $(ARGS)
+	@$(BIN)/pytest tests/cluster $(TOGETHER) $(ARGS)
 
 test-unit: setup-dev ## The tests that need no server
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@$(BIN)/pytest tests/unit $(TOGETHER) $(ARGS)
 
 bench: bench-standalone bench-api bench-push ## All benchmarks
 

@@ -5,9 +5,10 @@ The engine has exactly the rights that `rbac` gives it; kubectl has those of the
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ from support.cluster_rights import Rights, granted_rights
 from support.cluster_world import World, running_world
 from support.fixtures import MakeDatabase
 from support.kubectl import Kubectl
+from support.tools import locked
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +87,15 @@ def make_namespace(kubectl: Kubectl, rights: Rights) -> Iterator[Callable[[], st
 def kubeconfig(rights: Rights) -> Path:
     """The file that says which cluster, and that we are a process of the platform that does everything."""
     return rights.kubeconfig(rights.whole)
+
+
+@pytest_asyncio.fixture
+async def tcp_port() -> AsyncIterator[int]:
+    """The port for TCP that whatever implements the gateways listens on; one test at a time has it."""
+    port = int(os.environ.get("TEST_TCP_PORT", "9000"))
+    with ExitStack() as stack:
+        await asyncio.to_thread(stack.enter_context, locked(f"tcp-{port}"))
+        yield port
 
 
 @pytest.fixture

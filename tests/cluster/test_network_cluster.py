@@ -24,8 +24,6 @@ from support.kubernetes_networks import CASES, certificate, domain, route, tls, 
 
 APP_DOMAIN = "apps.example.com"
 IMAGE = os.environ.get("TEST_IMAGE", "busybox:1")
-TCP_PORT = int(os.environ.get("TEST_TCP_PORT", "9000"))
-"""A port for TCP that whatever implements the gateways listens on."""
 
 Namespaces = Callable[[], str]
 
@@ -130,15 +128,15 @@ def test_the_operators_certificate_serves_the_own_host(entry: Entry, make_namesp
     assert entry.expect(app, host, 200).text.strip() == app
 
 
-def test_a_tcp_route_leads_to_its_pod(entry: Entry, make_namespace: Namespaces) -> None:
+def test_a_tcp_route_leads_to_its_pod(tcp_port: int, entry: Entry, make_namespace: Namespaces) -> None:
     app = make_namespace()
     state = web_app(app)
-    gateway = Gateway(2, app, "ann", "database", (GatewayPort(TCP_PORT, "TCP"),))
-    routes = (*state.routes, route("database", "TCPRoute", [ParentRef("database", TCP_PORT)], to(app, 80), app=app))
+    gateway = Gateway(2, app, "ann", "database", (GatewayPort(tcp_port, "TCP"),))
+    routes = (*state.routes, route("database", "TCPRoute", [ParentRef("database", tcp_port)], to(app, 80), app=app))
     entry.run(app, replace(state, gateways=(*state.gateways, gateway), routes=routes))
 
     def ask() -> None:
-        with socket.create_connection((entry.address(app), TCP_PORT), timeout=5) as connection:
+        with socket.create_connection((entry.address(app), tcp_port), timeout=5) as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             received = b"".join(iter(lambda: connection.recv(4096), b""))
         assert received.endswith(app.encode() + b"\n"), received[-60:]

@@ -28,7 +28,6 @@ from support.lacking_api_server import LackingApiServer
 from support.logs import captured_log
 
 pytestmark = pytest.mark.timeout(240)
-TCP_PORT: Final = 9000
 UDP_PORT: Final = 9001
 PROCFILE: Final = {"web": "sample web", "database": "sample web"}
 GATEWAY_API: Final = "gateway.networking.k8s.io"
@@ -171,19 +170,19 @@ async def test_a_users_own_certificate(shop: PlatformApp, hosts: list[str]) -> N
     await shop.call("POST", "tls/", expect=201, json={"https_enforced": False})
 
 
-async def test_a_tcp_route_leads_to_a_process_and_udp_is_told_to_be_missing(shop: PlatformApp) -> None:
+async def test_a_tcp_route_leads_to_a_process_and_udp_is_told_to_be_missing(shop: PlatformApp, tcp_port: int) -> None:
     await shop.scale(database=1)
     await shop.runs(web=1, database=1)
     service = {"ptype": "database", "port": 5432, "target_port": 5000, "protocol": "TCP"}
     await shop.call("POST", "services/", expect=201, json=service)
-    await shop.call("POST", "gateways/", expect=201, json={"name": "edge", "port": TCP_PORT, "protocol": "TCP"})
+    await shop.call("POST", "gateways/", expect=201, json={"name": "edge", "port": tcp_port, "protocol": "TCP"})
     rules = [{"backendRefs": [{"kind": "Service", "name": f"{shop.name}-database", "port": 5432}]}]
     await shop.call("POST", "routes/", expect=201, json={"name": "data", "kind": "TCPRoute", "rules": rules})
-    await shop.call("PATCH", "routes/data/attach/", json={"gateway": "edge", "port": TCP_PORT})
+    await shop.call("PATCH", "routes/data/attach/", json={"gateway": "edge", "port": tcp_port})
     (pod,) = await shop.pods("database")
 
     async def leads_there() -> bool:
-        return pod["name"].encode() in await asyncio.to_thread(_exchange)
+        return pod["name"].encode() in await asyncio.to_thread(_exchange, tcp_port)
 
     await until(leads_there, seconds=60)
     # Traefik has no UDP in its gateways: the listener does not work, which the API tells; the others work on.
@@ -196,10 +195,10 @@ async def test_a_tcp_route_leads_to_a_process_and_udp_is_told_to_be_missing(shop
     await shop.call("DELETE", "routes/data/", expect=204)
 
     async def is_closed() -> bool:
-        return pod["name"].encode() not in await asyncio.to_thread(_exchange)
+        return pod["name"].encode() not in await asyncio.to_thread(_exchange, tcp_port)
 
     await until(is_closed, seconds=30)
-    await shop.call("DELETE", "gateways/", json={"name": "edge", "port": TCP_PORT, "protocol": "TCP"})
+    await shop.call("DELETE", "gateways/", json={"name": "edge", "port": tcp_port, "protocol": "TCP"})
     await shop.scale(database=0)
 
 
@@ -255,7 +254,7 @@ async def test_more_listeners_than_a_gateway_can_have_are_refused_when_they_are_
         "detail": f"the gateway {app.name} would have 65 listeners, and a Gateway can have 64 at most, one for each "
         "domain and port: remove domains or ports, or ask the operator for ListenerSets (CONTROLLER_GATEWAY_LISTENERS)"
     }
-    port = {"name": app.name, "port": TCP_PORT, "protocol": "TCP"}
+    port = {"name": app.name, "port": 9000, "protocol": "TCP"}
     assert "127 listeners" in (await app.call("POST", "tls/", expect=400, json={"certs_auto_enabled": True}))["detail"]
     await app.build()
     await app.succeeds()
@@ -288,7 +287,7 @@ async def test_without_the_gateway_api_and_cert_manager_the_rest_works(
         missing = (
             "This cluster has no Gateway (gateway.networking.k8s.io): the Gateway API must be installed in it first."
         )
-        port = {"name": "edge", "port": TCP_PORT, "protocol": "TCP"}
+        port = {"name": "edge", "port": 9000, "protocol": "TCP"}
         own = {"https_enforced": True}
         automatic = {"certs_auto_enabled": True}
         for path, body in (("gateways/", port), ("tls/", own), ("tls/", automatic)):
@@ -364,10 +363,10 @@ async def denied(app: PlatformApp, group: str, plural: str, words: str) -> Async
     await until(lambda: counts(expected=False), seconds=30, pause=0.2)
 
 
-def _exchange() -> bytes:
-    """What is answered at the port for TCP; nothing when nobody does."""
+def _exchange(port: int) -> bytes:
+    """What is answered at a port for TCP; nothing when nobody does."""
     try:
-        with socket.create_connection((ENTRY, TCP_PORT), timeout=5) as connection:
+        with socket.create_connection((ENTRY, port), timeout=5) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
             return connection.recv(4096)
     except OSError:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from support.certificates import MadePair
-from support.tools import free_port, require_tool
+from support.tools import free_port, locked, require_tool
 
 MODULE: Final = Path(__file__).parent / "versitygw"
 PACKAGE: Final = "github.com/versity/versitygw/cmd/versitygw"
@@ -39,8 +38,7 @@ def versitygw() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workflow-tests"
     program = cache / f"versitygw-{digest}"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "versitygw.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(program.name):
         if not program.exists():
             partial = program.with_suffix(".partial")
             command = (go, "build", "-C", MODULE, "-trimpath", "-ldflags=-s -w", "-o", partial, PACKAGE)

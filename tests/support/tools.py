@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +19,14 @@ def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that nobody listens on now. Bind port 0 instead where the program under test can tell its port."""
     with socket.create_server((host, 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Something of this machine that tests of several processes share is ours during the block."""
+    with (Path(tempfile.gettempdir()) / f"workflow-tests-{os.getuid()}-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def unavailable(reason: str) -> NoReturn:

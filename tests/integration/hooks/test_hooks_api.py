@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -28,7 +29,7 @@ async def test_requests_without_a_valid_token_are_refused(start: Start, issuer: 
 
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
-    [("GET", "/deliveries", "hooks:write"), ("POST", f"/deliveries/{uuid7()}/redeliver", "hooks:read")],
+    [("GET", "/deliveries", "hooks:write"), ("POST", f"/deliveries/{UUID(int=1)}/redeliver", "hooks:read")],
 )
 async def test_each_request_needs_its_scope(start: Start, issuer: Issuer, method: str, path: str, scope: str) -> None:
     async with start() as service:
