@@ -122,7 +122,7 @@ def test_a_cache_that_cannot_be_written_does_not_fail_the_build(run_build: RunBu
 def test_steps_of_a_dockerfile_see_nothing_of_the_build(run_build: RunBuild) -> None:
     dockerfile = f"""\
 FROM {BASE}
-RUN ! ls /build /work 2>/dev/null
+RUN ! ls /build /scratch 2>/dev/null
 RUN for root in /proc/[0-9]*/root; do ! ls $root/build/token $root/build/registry 2>/dev/null || exit 1; done
 RUN ! cat /proc/1/environ
 RUN mkdir /x && ! chroot /x true 2>&1 | tee /dev/stderr | grep -v permitted

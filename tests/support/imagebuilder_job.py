@@ -90,7 +90,7 @@ class ContainerBuild:
             "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "2Gi", "ephemeral-storage": "6Gi"}},
             "volumeMounts": [
                 {"name": "build", "mountPath": "/build", "readOnly": True},
-                {"name": "work", "mountPath": "/work"},
+                {"name": "work", "mountPath": "/scratch"},
             ],
         }
         return {

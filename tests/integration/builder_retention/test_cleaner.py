@@ -18,7 +18,7 @@ from fastapi import FastAPI, Response
 from pydantic import SecretStr
 
 from builder.background.cleaner import Cleaner
-from builder.domain.builds import Build
+from builder.domain.builds import Build, number_after
 from builder.domain.errors import ControllerUnavailableError, RegistryUnavailableError, StorageUnavailableError
 from builder.git.repository import Repositories
 from builder.registry.client import RegistryClient
@@ -498,11 +498,10 @@ async def _builds(place: Place, app: str) -> list[Build]:
 async def _requested(place: Place) -> BuildSpec:
     """A build that was begun and has not ended."""
     records = place.world.context.records
-    newest = await records.newest("shop")
     spec = BuildSpec(
         build_id=uuid7(),
         app="shop",
-        number=1 if newest is None else newest.number + 1,
+        number=number_after(await records.newest("shop")),
         sha=SHA,
         branch="main",
         actor="ana",

@@ -97,11 +97,22 @@ class Platform:
             pushing = asyncio.create_task(world.push(key, self.path / "app", "shop"))
             self.elsewhere.lines.append("first")
             await eventually(lambda: "build.started" in world.event_types())
-            await eventually(lambda: self._says("first"))
+            await eventually(lambda: self.says("first"))
         assert "build.failed" not in world.event_types()
         return await pushing
 
-    def _says(self, word: str) -> bool:
+    async def pushed(self, world: World, key: Path) -> tuple[asyncio.Task[Outcome], BuildSucceeded]:
+        """A push that waits for its release, of which nobody says anything by himself, and its build."""
+        world.deploys = False
+        await commit(self.path / "app", dict(APP))
+        pushing = asyncio.create_task(world.push(key, self.path / "app", "shop"))
+        await eventually(lambda: "build.succeeded" in world.event_types())
+        built = next(one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
+        assert isinstance(built, BuildSucceeded)
+        return pushing, built
+
+    def says(self, word: str) -> bool:
+        """Whether the log of a build has that."""
         return any(word in path.read_text() for path in (self.path / "build-logs").glob("shop/*.log"))
 
 
@@ -274,15 +285,10 @@ async def test_a_build_that_waits_for_others_when_the_builder_stops_has_failed(
 async def test_a_build_whose_release_is_awaited_is_not_built_again(platform: Platform) -> None:
     platform.elsewhere.is_over = True
     async with platform.builder() as world:
-        world.deploys = False
         key = world.add_user("ana", "shop")
-        await commit(platform.path / "app", dict(APP))
-        pushing = asyncio.create_task(world.push(key, platform.path / "app", "shop"))
-        await eventually(lambda: "build.succeeded" in world.event_types())
-        built = next(one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
-        await eventually(lambda: platform._says("making a release"))
+        pushing, built = await platform.pushed(world, key)
+        await eventually(lambda: platform.says("making a release"))
     assert (await pushing).status != 0
-    assert isinstance(built, BuildSucceeded)
     async with platform.builder() as world:
         again = asyncio.create_task(world.push(key, platform.path / "app", "shop"))
         await eventually(lambda: world.context.ssh.sessions.turns.waiting("shop") == 1)
@@ -296,13 +302,7 @@ async def test_a_build_whose_release_is_awaited_is_not_built_again(platform: Pla
 async def test_a_release_that_waits_for_somebody_keeps_nobody_waiting(platform: Platform) -> None:
     platform.elsewhere.is_over = True
     async with platform.builder() as world:
-        world.deploys = False
-        key = world.add_user("ana", "shop")
-        await commit(platform.path / "app", dict(APP))
-        pushing = asyncio.create_task(world.push(key, platform.path / "app", "shop"))
-        await eventually(lambda: "build.succeeded" in world.event_types())
-        built = next(one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
-        assert isinstance(built, BuildSucceeded)
+        pushing, built = await platform.pushed(world, world.add_user("ana", "shop"))
         facts: dict[str, Any] = {"app": "shop", "version": 2, "build_id": built.build_id, "sha": built.sha}
         await world.publish(ReleaseCreated(**facts, actor="ana", summary="", deploys=False))
         assert (await pushing).status == 0

@@ -16,6 +16,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from builder.domain.access import Access
+from builder.domain.builds import number_after
 from builder.registry.client import Account
 from builder.registry.client import RegistryClient as CleaningClient
 from builder.runner.kubernetes.tokens import registry_password, source_token
@@ -74,11 +75,10 @@ class Place:
 
     async def build(self, app: str) -> RegistryClient:
         """The account of a new build of that app."""
-        newest = await self.world.context.records.newest(app)
         spec = BuildSpec(
             build_id=uuid4(),
             app=app,
-            number=1 if newest is None else newest.number + 1,
+            number=number_after(await self.world.context.records.newest(app)),
             sha="0" * 40,
             branch="main",
             actor="ana",

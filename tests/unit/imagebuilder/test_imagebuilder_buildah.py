@@ -31,7 +31,7 @@ def command(request: Request = REQUEST, *, cached: bool = True, credentials: Pat
     return buildah.build_command(
         ENTRY,
         request,
-        source=Path("/work/source"),
+        source=Path("/scratch/source"),
         secrets={"API_KEY": Path("/build/config/API_KEY")},
         arguments={"GREETING": "a b"},
         credentials=credentials,
@@ -47,7 +47,7 @@ def test_a_build_names_secrets_arguments_cache_and_credentials() -> None:
     assert "--cache-to=registry:5000/shop/cache" in words
     assert "--authfile=/build/registry/config.json" in words
     assert f"--label=org.opencontainers.image.revision={'a' * 40}" in words
-    assert words[-2:] == ["--tag=registry:5000/shop/shop:git-1", "/work/source"]
+    assert words[-2:] == ["--tag=registry:5000/shop/shop:git-1", "/scratch/source"]
     assert not any(word.startswith("--tls-verify") for word in words)
 
 

@@ -16,7 +16,7 @@ from imagebuilder.request import Dockerfile, Inputs, Request
 from imagebuilder.result import BuildFailed, success
 from imagebuilder.source import fetch
 
-WORK: Final = Path("/work")
+WORK: Final = Path("/scratch")
 _ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<words>.+)$", re.IGNORECASE | re.MULTILINE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Of these a Dockerfile may make use without an ARG of its own (Dockerfile reference, predefined ARGs).

@@ -55,6 +55,11 @@ class Build:
     deployed_at: datetime | None = None
 
 
+def number_after(newest: Build | None) -> int:
+    """The number of the app's next build."""
+    return 1 if newest is None else newest.number + 1
+
+
 class BuildCancelledError(Exception):
     """Somebody ended a running build on purpose; `reason` is one sentence that names who and why."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.domain.builds import Build, Verdict
+from builder.domain.builds import Build, Verdict, number_after
 from builder.domain.errors import BranchMovedError, BranchNotSetError, PushCancelledError
 from builder.domain.refs import RefUpdate
 from builder.domain.text import progress
@@ -151,8 +151,7 @@ class Deploys:
             )
             return 0
         async with open_commit(update.new, deploy.environment) as tree:
-            number = 1 if newest is None else newest.number + 1
-            return await _relay(await self._start(deploy, tree, number), deploy.hook)
+            return await _relay(await self._start(deploy, tree, number_after(newest)), deploy.hook)
 
     async def _is_deployed(self, newest: Build, deploy: Deploy) -> bool:
         """Whether the push was deployed already, by a builder that was killed before git could move the branch."""

@@ -21,7 +21,7 @@ Directory = Literal["work", "workspace", "layers", "facts", "platform"]
 IN_MEMORY: Final = frozenset({"platform"})
 """Directories that hold secrets, and so never a disk."""
 _PATHS: Final[Mapping[Directory, str]] = {
-    "work": "/work",
+    "work": "/scratch",
     "workspace": "/workspace",
     "layers": "/layers",
     "facts": "/facts",
