@@ -90,6 +90,31 @@ class TcpProxy:
             writer.write_eof() if writer.can_write_eof() else writer.close()
 
 
+class LosingProxy(TcpProxy):
+    """To a database. It is cut when a commit of something that holds `loses` was passed on, before the answer is."""
+
+    loses: bytes = b""
+    losing: asyncio.Task[None] | None = None
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        has_seen = False
+        while data := await reader.read(_CHUNK):
+            await self._is_passing.wait()
+            has_seen = has_seen or (bool(self.loses) and self.loses in data)
+            if has_seen and b"COMMIT" in data and self.losing is None:
+                self.hold()
+                self.losing = asyncio.create_task(self._lose())
+            writer.write(data)
+            await writer.drain()
+        with suppress(OSError):
+            writer.write_eof()
+
+    async def _lose(self) -> None:
+        await asyncio.sleep(0.2)  # the server does it meanwhile
+        await self.cut()
+        self.release()
+
+
 @asynccontextmanager
 async def proxied(kubeconfig: Path, directory: Path) -> AsyncIterator[tuple[TcpProxy, Path]]:
     """A line to the API server of a kubeconfig (in JSON), and a kubeconfig that leads through it."""

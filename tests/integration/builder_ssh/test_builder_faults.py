@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from shared.bus.rabbit import RabbitBus
 from shared.events import BuildSucceeded
 from support import eventually
 from support.fixtures import MakeDatabase
-from support.tcp_proxy import TcpProxy
+from support.tcp_proxy import LosingProxy, TcpProxy
 from support.tools import require_root, require_tool
 
 APP = {"Procfile": "web: ./serve\n", "serve": "#!/bin/sh\n"}
@@ -150,37 +150,12 @@ async def _has_verdict(world: World, verdict: Verdict) -> bool:
 # A database that is away.
 
 
-class Line(TcpProxy):
-    """To the database. It is cut when a commit of something that holds `loses` was passed on, before the answer is."""
-
-    loses: bytes = b""
-    losing: asyncio.Task[None] | None = None
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        has_seen = False
-        while data := await reader.read(65536):
-            await self._is_passing.wait()
-            has_seen = has_seen or (bool(self.loses) and self.loses in data)
-            if has_seen and b"COMMIT" in data and self.losing is None:
-                self.hold()
-                self.losing = asyncio.create_task(self._lose())
-            writer.write(data)
-            await writer.drain()
-        with suppress(OSError):
-            writer.write_eof()
-
-    async def _lose(self) -> None:
-        await asyncio.sleep(0.2)  # the server does it meanwhile
-        await self.cut()
-        self.release()
-
-
 @dataclass
 class Lined:
     """A builder with a line to its database; what `runner` does while it builds is up to the test."""
 
     world: World
-    line: Line
+    line: LosingProxy
     runner: Moments
 
     async def cut(self, *_: object) -> None:
@@ -194,7 +169,7 @@ class Lined:
 async def lined(short_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lined]:
     monkeypatch.setattr(storing, "PAUSE_SECONDS", 0.1)
     url = make_url(await make_database("builder"))
-    line = Line.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
+    line = LosingProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
     await line.open()
     own = url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False)
     runner = Moments(short_path / "scratch")
@@ -292,7 +267,7 @@ async def test_a_builder_that_is_stopped_meanwhile_ends_and_the_next_one_gives_t
 ) -> None:
     monkeypatch.setattr(builds, "STOP_SECONDS", 0.5)
     url = make_url(await make_database("builder"))
-    line = Line.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
+    line = LosingProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
     await line.open()
     own = url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False)
     async with open_world(short_path, own) as world:

@@ -6,22 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text
 
 from shared.bus import Bus, InProcessBus
-from shared.clock import Clock
+from shared.clock import Clock, SystemClock
 from shared.db import Database, is_database_away
 from shared.events import AppCreated, AppDeleted, Envelope, Event
 from shared.outbox import Inbox, Outbox, Relay
+from shared.outbox.queue import LEASE_SECONDS, OutboxQueue
 from shared.outbox.relay import MAX_ATTEMPTS, retry_delay
 from standalone.postgres import EmbeddedPostgres
 from support import FakeClock, eventually
 from support.events import SOURCE, Gate, Recorder
 from support.fixtures import MakeDatabase
 from support.sample_service import inbox, outbox
+from support.tcp_proxy import LosingProxy
 
 
 @pytest_asyncio.fixture
@@ -202,6 +206,39 @@ async def _stored(database: Database, event: Event) -> bool:
             raise
         return False
     return True
+
+
+async def test_a_claim_whose_answer_was_lost_holds_nothing_up(
+    make_database: MakeDatabase,
+) -> None:
+    url = make_url(await make_database("support.sample_service"))
+    line = LosingProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
+    await line.open()
+    far = Database(url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False))
+    near = Database(url.render_as_string(hide_password=False))
+    recorder = Recorder()
+    try:
+        await _store(near, AppCreated(app="shop", owner="mina"), AppDeleted(app="shop", actor="mina"))
+        line.loses = b"WITH RECURSIVE heads"
+        async with _relaying(far, await _bus(recorder)):
+            await eventually(lambda: line.losing and line.losing.done())
+            assert await _count(near, "leased_until > clock_timestamp()") == 1
+            await line.open()
+            await eventually(lambda: len(recorder.seen) == 2, timeout=LEASE_SECONDS / 2)
+    finally:
+        await far.close()
+        await near.close()
+        await line.cut()
+
+
+async def test_what_is_in_the_works_is_not_claimed_again(database: Database) -> None:
+    await _store(database, AppCreated(app="shop", owner="mina"), AppDeleted(app="shop", actor="mina"))
+    queue = OutboxQueue(database, outbox, owner=uuid4())
+    now = SystemClock().now()
+    (claimed,) = await queue.claim(now=now, limit=9)
+    assert await queue.claim(now=now, limit=9, busy=[claimed.seq]) == []
+    assert await OutboxQueue(database, outbox, owner=uuid4()).claim(now=now, limit=9) == []
+    assert await queue.claim(now=now, limit=9) == [claimed]
 
 
 async def test_a_paused_bus_holds_events_until_everyone_has_subscribed(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,7 +28,8 @@ WITH RECURSIVE heads AS (
 ), claimed AS (
     SELECT o.seq FROM outbox AS o JOIN heads ON heads.seq = o.seq
     WHERE o.published_at IS NULL AND o.dead_at IS NULL
-      AND (o.leased_until IS NULL OR o.leased_until < clock_timestamp())
+      AND (o.leased_until IS NULL OR o.leased_until < clock_timestamp()
+           OR (o.lease_owner = :owner AND o.seq <> ALL(CAST(:busy AS bigint[]))))
       AND (o.next_attempt_at IS NULL OR o.next_attempt_at <= :now)
     ORDER BY o.seq LIMIT :limit
     FOR UPDATE OF o SKIP LOCKED
@@ -84,10 +85,13 @@ class OutboxQueue:
         self._database = database
         self._owner = owner
 
-    async def claim(self, *, now: datetime, limit: int) -> list[Claimed]:
-        """Lease up to `limit` rows, at most one of a subject, the oldest first."""
+    async def claim(self, *, now: datetime, limit: int, busy: Sequence[int] = ()) -> list[Claimed]:
+        """Lease up to `limit` rows, at most one of a subject, the oldest first. `busy` are those in the works: another
+        row that this relay has leased comes from a claim whose answer was lost, and need not wait for its lease's end.
+        """
+        values = {"now": now, "limit": limit, "owner": self._owner, "busy": list(busy)}
         async with self._database.transaction() as session:
-            rows = await session.execute(text(_CLAIM), {"now": now, "limit": limit, "owner": self._owner})
+            rows = await session.execute(text(_CLAIM), values)
             claimed = [Claimed(seq, attempts, envelope) for seq, attempts, envelope in rows]
         return sorted(claimed, key=lambda each: each.seq)
 

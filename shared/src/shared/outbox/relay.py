@@ -85,7 +85,7 @@ class Relay:
 
     async def _claim(self, limit: int) -> list[Claimed]:
         try:
-            return await self._queue.claim(now=self._clock.now(), limit=limit)
+            return await self._queue.claim(now=self._clock.now(), limit=limit, busy=list(self._busy.values()))
         except Exception as exc:
             if not is_database_away(exc):
                 raise
