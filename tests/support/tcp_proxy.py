@@ -61,6 +61,12 @@ class TcpProxy:
         """Pass on what was held, and go on."""
         self._is_passing.set()
 
+    def strand(self) -> None:
+        """Pass on nothing more of the connections that there are, as when a way is lost; new ones find another."""
+        self._is_passing.clear()
+        self._is_passing = asyncio.Event()
+        self._is_passing.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = asyncio.current_task()
         assert line is not None
@@ -70,8 +76,9 @@ class TcpProxy:
             their_reader, their_writer = await self._connect()
             writers.append(their_writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, their_writer))
-                group.create_task(self._pass(their_reader, writer))
+                passing = self._is_passing
+                group.create_task(self._pass(reader, their_writer, passing))
+                group.create_task(self._pass(their_reader, writer, passing))
         except* OSError:
             pass  # either side has ended it
         except* asyncio.CancelledError:
@@ -81,11 +88,12 @@ class TcpProxy:
             for one in writers:
                 one.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
         while data := await reader.read(_CHUNK):
-            await self._is_passing.wait()
+            await passing.wait()
             writer.write(data)
             await writer.drain()
+        await passing.wait()
         with suppress(OSError):
             writer.write_eof() if writer.can_write_eof() else writer.close()
 
@@ -96,10 +104,10 @@ class LosingProxy(TcpProxy):
     loses: bytes = b""
     losing: asyncio.Task[None] | None = None
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
         has_seen = False
         while data := await reader.read(_CHUNK):
-            await self._is_passing.wait()
+            await passing.wait()
             has_seen = has_seen or (bool(self.loses) and self.loses in data)
             if has_seen and b"COMMIT" in data and self.losing is None:
                 self.hold()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from builder.runner.port import BuildLimits, Runner
 from builder.runners import Running, SourceDoor, running_runner
 from builder.schema.tables import outbox
 from builder.services.accounts import AccountCache
+from builder.services.alone import Alone
 from builder.services.builds import Builds
 from builder.services.clearing import Clearing
 from builder.services.controller import BuilderKey, ControllerClient
@@ -67,7 +69,8 @@ class Context:
 
 @asynccontextmanager
 async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | None) -> AsyncIterator[Context]:
-    """Everything started: records recovered, consumers subscribed, relay running, hook socket and SSH listening.
+    """Everything started: no other builder at work, records recovered, consumers subscribed, relay running, hook socket
+    and SSH listening.
 
     Taken apart in the reverse order: commands under way get their time, builds are stopped and recorded, sessions
     ended, pools closed.
@@ -76,6 +79,9 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
     async with AsyncExitStack() as stack:
         database = _database(settings)
         stack.push_async_callback(database.close)
+        alone = Alone(database, on_loss=lambda: signal.raise_signal(signal.SIGTERM))
+        await alone.take()
+        stack.push_async_callback(alone.leave)
         bus = await _bus(settings, bus, stack)
         passport = await stack.enter_async_context(
             create_client(base_url=settings.passport_url, socket=settings.passport_socket)
@@ -88,6 +94,7 @@ async def open_context(settings: Settings, *, bus: Bus | None, runner: Runner | 
         await parts.recover()
         await Consumers(records=parts.records, verdicts=parts.verdicts, removal=parts.removal).subscribe(bus)
         owner = await stack.enter_async_context(TaskOwner())
+        owner.start("builder-alone", alone.keep)
         owner.start("builder-relay", Relay(database, outbox, bus, clock).run)
         owner.start("builder-cleaner", parts.cleaner.run)
         stack.push_async_callback(parts.packer.close)

@@ -52,6 +52,8 @@ class GitEnvironment:
             **{f"receive.fsck.{fault}": "ignore" for fault in _OLD_FAULTS},
             "receive.maxInputSize": str(self.max_push_bytes),
             "receive.autogc": "false",
+            # The quarantine borrows from the repository itself: git need not list its refs once more in a process.
+            "core.alternateRefsCommand": "true",
             "gc.auto": "0",
         }
         environment = self.plain() | _configuration(settings)
