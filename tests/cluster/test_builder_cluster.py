@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -143,6 +145,51 @@ async def test_a_failing_build_says_why_and_leaves_nothing(builders: Builders) -
     await eventually(lambda: _nothing_left(builders), timeout=30)
 
 
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("evicted", "the build was stopped from outside: Eviction API: evicting"),
+        # Whichever is seen first: how the pod ends, or that it is gone.
+        ("deleted", "stopped from outside: its pod was deleted|the build's pod was lost: "),
+        ("without its Job", "stopped from outside: its pod was deleted|was removed from the cluster"),
+    ],
+)
+@pytest.mark.parametrize("stack", ["container", "buildpack"])
+async def test_a_build_whose_pod_is_taken_away_has_not_been_cancelled(
+    builders: Builders, stack: str, way: str, words: str
+) -> None:
+    slow = f"echo {uuid4()} && sleep 120"
+    files: dict[str, str | bytes] = {"Dockerfile": f"FROM busybox:1\nRUN {slow}\n"}
+    if stack == "buildpack":
+        scripts = {"start": "node .", "build": slow}
+        files = {"package.json": json.dumps({"name": "x", "version": "1.0.0", "scripts": scripts})}
+    async with builders.started() as world:
+        pushing = asyncio.create_task(pushed(world, "shop", files))
+        logs = world.settings.build_logs / "shop"
+        await eventually(lambda: any("&& sleep 120" in one.read_text() for one in logs.glob("*.log")), timeout=120)
+        await asyncio.to_thread(_take_away, builders, way)
+        outcome = await pushing
+        assert outcome.status == 1
+        assert "Build failed (interrupted)" in outcome.output, outcome.output
+        assert re.search(words, outcome.output), outcome.output
+        assert "build.cancelled" not in world.event_types()
+    await eventually(lambda: _nothing_left(builders), timeout=30)
+
+
+def _take_away(builders: Builders, way: str) -> None:
+    namespace = builders.place.namespace
+    (pod,) = builders.kubectl.get("pods", "-n", namespace)["items"]
+    name = pod["metadata"]["name"]
+    if way == "evicted":
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+        builders.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    elif way == "deleted":
+        builders.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
+    else:
+        builders.kubectl("delete", "jobs", "--all", "-n", namespace, "--wait=false")
+
+
 async def test_a_build_outlives_the_builder(builders: Builders) -> None:
     slow = DOCKERFILE.replace("sleep 3", f"sleep 20 && echo {uuid4()}")  # no cache has it
     async with builders.started() as world:
@@ -165,7 +212,8 @@ async def test_what_a_build_may_do_as_the_cluster_has_it(builders: Builders, sta
     files: dict[str, str | bytes] = {**({"Dockerfile": DOCKERFILE} if stack == "container" else PYTHON)}
     builders.far_side.values = [{"name": "PLACE", "value": "here", "group": "global"}]
     limits = {"build_timeout": timedelta(minutes=7), "build_start_timeout": timedelta(minutes=2)}
-    async with builders.started(pod_node_selector="kubernetes.io/os:linux", **limits) as world:
+    chosen = {"pod_node_selector": "kubernetes.io/os:linux", "pod_image_pull_secrets": ["registry-one"]}
+    async with builders.started(**chosen, **limits) as world:
         pushing = asyncio.create_task(pushed(world, "shop", files))
         await eventually(lambda: _is_there(builders), timeout=60)
         job, pod, secret = [await asyncio.to_thread(_only_one, builders, kind) for kind in ("job", "pod", "secret")]
@@ -186,7 +234,8 @@ async def test_what_a_build_may_do_as_the_cluster_has_it(builders: Builders, sta
     assert (spec["restartPolicy"], spec["automountServiceAccountToken"], spec["enableServiceLinks"]) == (
         *("Never", False, False),
     )
-    assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "imagePullSecrets"}
+    assert spec["imagePullSecrets"] == [{"name": "registry-one"}]
+    assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"}
     assert {kind for volume in spec["volumes"] for kind in volume.keys() - {"name"}} == {"secret", "emptyDir"}
     assert all("sizeLimit" in volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume)
     for container in (*spec.get("initContainers", ()), *spec["containers"]):
@@ -203,6 +252,25 @@ def _is_held_back(container: dict[str, Any], stack: str) -> None:
     assert container["resources"]["limits"].keys() == {"cpu", "memory", "ephemeral-storage"}
     assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
     assert not any("/var/run/secrets" in mount["mountPath"] for mount in container["volumeMounts"])
+
+
+async def test_a_build_that_finds_no_room_in_the_quota_says_so_and_waits(builders: Builders) -> None:
+    quota = ("resourcequota", "builds", "-n", builders.place.namespace)
+    await asyncio.to_thread(builders.kubectl, "create", *quota, "--hard=pods=0")
+    async with builders.started(build_start_timeout=timedelta(minutes=5)) as world:
+        pushing = asyncio.create_task(pushed(world, "shop", {"Dockerfile": "FROM busybox:1\n"}))
+
+        async def is_told() -> bool:
+            (build,) = await world.context.records.page(app="shop", before=None, limit=1) or (None,)
+            if build is None:
+                return False
+            text = b"".join([part async for part in world.context.logs.read("shop", build.id, offset=0, follow=False)])
+            return b"The build waits: " in text and b"exceeded quota" in text
+
+        await eventually(is_told, timeout=60)
+        await asyncio.to_thread(builders.kubectl, "delete", *quota)
+        outcome = await pushing
+    assert outcome.status == 0, outcome.output
 
 
 def test_what_a_builder_may_do(place: BuildPlace) -> None:

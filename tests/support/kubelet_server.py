@@ -24,13 +24,16 @@ Status = dict[str, object]
 @dataclass
 class Container:
     """What a container has said: times with fractions of a second, and lines. `breaks_after` are numbers of lines after
-    which a connection is cut, one for each connection; `refusal` is the sentence of a 400."""
+    which a connection is cut, one for each connection, `hangs_after` those after which it says nothing more; `refusal`
+    is the sentence of a 400 (`refused_with`)."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     previous: list[tuple[str, str]] = field(default_factory=list)
     breaks_after: list[int] = field(default_factory=list)
+    hangs_after: list[int] = field(default_factory=list)
     extra: bytes = b""
     refusal: str = ""
+    refused_with: int = 400
     missing: bool = False
     is_running: bool = True
     seconds: float = 0.0
@@ -87,7 +90,7 @@ class KubeletServer:
         if container is None or container.missing:
             return _refused(404, "pods not found")
         if container.refusal:
-            return _refused(400, container.refusal)
+            return _refused(container.refused_with, container.refusal)
         if query.get("previous") and not container.previous:
             return _refused(400, "previous terminated container not found")
         self.open_now += 1
@@ -102,6 +105,7 @@ class KubeletServer:
         response = web.StreamResponse()
         await response.prepare(request)
         left = container.breaks_after.pop(0) if container.breaks_after else -1
+        spoken = container.hangs_after.pop(0) if container.hangs_after else -1
         kept = container.previous if query.get("previous") else container.lines
         # The API takes whole seconds.
         sent = len(kept) - int(query["tailLines"]) if "tailLines" in query else 0
@@ -114,7 +118,9 @@ class KubeletServer:
                     continue
                 if left == 0:
                     return _cut(request, response)
-                left -= 1
+                if spoken == 0:
+                    await asyncio.sleep(60)
+                left, spoken = left - 1, spoken - 1
                 await response.write(f"{stamp} {text}\n".encode())
             if left == 0:
                 return _cut(request, response)

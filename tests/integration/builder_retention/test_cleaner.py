@@ -28,6 +28,7 @@ from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildR
 from builder.services.controller import BuilderKey, ControllerClient
 from builder.services.removal import AppRemoval
 from builder.services.retention import Retention
+from builder.services.verdicts import Verdicts
 from builder.ssh.hostkeys import load_host_keys
 from builder.storage.archives import Archives
 from builder.storage.config import StorageConfig
@@ -175,6 +176,7 @@ async def place(short: Path, make_database: MakeDatabase) -> AsyncIterator[Place
         )
         removal = AppRemoval(
             builds=context.builds,
+            verdicts=Verdicts(),
             records=context.records,
             repositories=repositories,
             logs=context.logs,

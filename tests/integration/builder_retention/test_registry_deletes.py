@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.domain.errors import RegistryUnavailableError
+from builder.registry import images as images_module
 from builder.registry.client import Account, RegistryClient
 from builder.registry.images import RegistryImages
 from integration.builder_ssh.world import open_world
@@ -77,6 +78,20 @@ async def test_old_layers_of_dockerfiles_leave_the_cache(tmp_path: Path) -> None
             assert registry.tags("shop/cache") == sorted([layers[1], layers[29], "f" * 64, "buildpack"])
             await images.remove_cache("shop")
         assert registry.tags("shop/cache") == []
+
+
+async def test_old_layers_leave_the_cache_also_where_more_new_ones_are_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images_module, "MOST_AT_ONCE", 3)
+    with registry_server(tmp_path, port=free_port()) as host:
+        registry = TestedRegistry(host)
+        for number, days in enumerate((1, 1, 1, 31)):
+            registry.push("shop/cache", f"{number:064x}", f"layer {number}", NOW - timedelta(days=days))
+        async with images_in(host) as images:
+            for _ in range(30):
+                await images.trim_cache("shop", before=NOW - timedelta(days=30))
+        assert registry.tags("shop/cache") == [f"{number:064x}" for number in range(3)]
 
 
 async def test_the_account_that_pushes_removes(tmp_path: Path) -> None:

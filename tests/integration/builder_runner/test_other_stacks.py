@@ -171,7 +171,7 @@ async def podman(bench: Workbench, tmp_path: Path) -> Path:
 async def test_images_are_built_and_removed(bench: Workbench, podman: Path) -> None:
     bench.variables |= {"GREETING": "hunter2 of the app", "OTHER": "x"}
     files = {
-        "Dockerfile": "FROM scratch\nARG GREETING=none COLOUR\nCOPY page /page\nENV COLOUR=$COLOUR\n",
+        "Dockerfile": "FROM scratch\nARG GREETING=none \\\n  COLOUR\nCOPY page /page\nENV COLOUR=$COLOUR\n",
         "worker.Dockerfile": "FROM scratch\nARG SIZE\nCOPY page /page\nLABEL size=$SIZE\n",
         ".build-arg": "COLOUR='sky blue'\n",
         "page": "x",

@@ -169,6 +169,9 @@ async def test_a_project_without_build_backend_is_no_package(bench: Workbench) -
     ("text", "message"),
     [
         ("[project", "pyproject.toml is not valid TOML"),
+        (f"x = {'[' * 100_000}", "pyproject.toml is not valid TOML"),
+        ("project = 1", r"`project` is a table: write \[project\]"),
+        ('[project]\nname = "x"\ndynamic = 1\ndependencies = 1', "project.dependencies is a list of strings"),
         ('[project]\nname = "x"\ndependencies = "bottle"', "project.dependencies is a list of strings"),
     ],
 )

@@ -194,6 +194,9 @@ async def test_without_a_database_nothing_begins_and_one_sentence_says_why(lined
     assert f"{AWAY}; nothing was changed: push again in a moment." in outcome.output
     assert "unexpectedly" not in outcome.output
     assert lined.runner.specs == []
+    async with lined.world.http() as client:  # alive, so that nobody restarts it for that (builder.md 18.18)
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readiness")).status_code == 503
     lined.runner.at_check = None
     await lined.back()
     await works_again(lined.world)
@@ -244,6 +247,25 @@ async def test_the_end_of_a_build_is_stored_when_the_database_is_back(lined: Lin
     lined.runner.script = print_and_succeed
     lined.runner.may_end.set()
     await works_again(lined.world)
+
+
+async def test_who_cancels_a_build_that_cannot_be_stored_is_told_so(
+    lined: Lined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "STOP_SECONDS", 0.2)
+    lined.runner.may_end.clear()
+    pushing = asyncio.create_task(pushed(lined.world))
+    await eventually(lambda: lined.runner.specs)
+    await eventually(lambda: told(lined.world, "build.started"))
+    await lined.cut()
+    build_id = lined.runner.specs[0].build_id
+    async with lined.world.http() as client:
+        answer = await client.post(f"/builds/{build_id}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (503, "build-stopping")
+    assert "is being stopped, which takes longer than usual" in answer.json()["detail"]
+    await lined.back()
+    assert (await pushing).status == 1
+    assert (await newest(lined.world)).state == BuildState.CANCELLED
 
 
 async def test_a_verdict_that_comes_while_the_database_is_away_is_told_when_it_is_back(lined: Lined) -> None:

@@ -10,8 +10,13 @@ from typing import Any
 
 import asyncssh
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from builder.services import pushes
+from builder.ssh.hostkeys import load_host_keys
 from integration.builder_ssh.world import World, open_world, run
+from shared.settings import SettingsError
 from support import eventually
 from support.fixtures import MakeDatabase
 
@@ -158,6 +163,35 @@ async def test_weakness_03_host_keys_outlive_the_server(short_path: Path, make_d
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_weakness_03_host_keys_of_before_are_taken_over(tmp_path: Path) -> None:
+    """As Helm made them (builder.md 2.1), in the forms of OpenSSL."""
+    secret = ec.generate_private_key(ec.SECP256R1())
+    text = secret.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    (tmp_path / "ssh_host_ecdsa_key").write_bytes(text)
+
+    keys = load_host_keys(tmp_path)
+
+    assert [key.get_algorithm() for key in keys] == ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"]
+    public = secret.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    assert keys[1].export_public_key().split()[:2] == public.split()[:2]
+
+
+async def test_what_keeps_ssh_from_starting_is_one_sentence(short_path: Path, make_database: MakeDatabase) -> None:
+    url = await make_database("builder")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"BUILDER_SSH_PORT: cannot listen on 127.0.0.1:{port}: Address"):
+            async with open_world(short_path, url, ssh_port=port):
+                pass
+    (short_path / "ssh" / "ssh_host_rsa_key").write_text("no key")
+    with pytest.raises(SettingsError, match=r"BUILDER_HOST_KEY_DIR: .*ssh_host_rsa_key is no private key"):
+        async with open_world(short_path, url):
+            pass
+    with pytest.raises(SettingsError, match=r"BUILDER_HOST_KEY_DIR: cannot be used: .*Not a directory"):
+        async with open_world(short_path, url, host_key_dir=short_path / "ssh" / "ssh_host_rsa_key" / "x"):
+            pass
+
+
 @pytest.mark.parametrize(
     ("prefers", "options", "cipher"),
     [
@@ -187,3 +221,24 @@ async def test_a_client_that_is_not_openssh_may_use_what_it_has(world: World, an
     )
     async with connecting as client:
         assert (await client.run("ping")).stdout == "pong\n"
+
+
+@pytest.mark.parametrize("ref", ["main", "main:try-it"])
+async def test_a_right_that_was_lost_before_the_upload_pushes_nothing(
+    world: World, ana: Path, source: Path, monkeypatch: pytest.MonkeyPatch, ref: str
+) -> None:
+    """A client may wait as long as it likes between the two: git's own hook does it here."""
+    monkeypatch.setattr(pushes, "RIGHT_SECONDS", 0.0)
+    hook = source / ".git" / "hooks" / "pre-push"
+    hook.write_text("#!/bin/sh\ntouch waits; while [ ! -e goes ]; do sleep 0.05; done\n")
+    hook.chmod(0o755)
+    pushing = asyncio.create_task(world.push(ana, source, "shop", ref))
+    await eventually((source / "waits").exists)
+    world.far_side.grants.clear()
+    (source / "goes").touch()
+
+    outcome = await pushing
+
+    assert outcome.status == 1
+    assert "ana may not push to it" in outcome.output
+    assert world.events == []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from integration.builder_ssh.world import World, commit
 from shared.events import AppDeleted, Envelope, ReleaseDeployed, ReleaseFailed
@@ -40,6 +43,21 @@ async def test_pages_are_newest_first(world: World) -> None:
     assert [build["app"] for build in first["builds"]] == ["three", "two"]
     assert [build["app"] for build in second["builds"]] == ["one"]
     assert second["next"] is None
+
+
+@pytest.mark.parametrize("offset", [10**6, 2**63 - 1, 2**63, 10**30])
+async def test_beyond_the_end_of_a_log_there_is_nothing(world: World, ana: Path, source: Path, offset: int) -> None:
+    await world.push(ana, source, "shop")
+    build_id = world.runner.specs[0].build_id
+    async with world.http() as client:
+        for follow in (False, True):
+            log = await client.get(f"/builds/{build_id}/log", params={"offset": offset, "follow": follow})
+            assert (log.status_code, log.content) == (200, b"")
+
+
+async def test_a_name_that_no_app_can_have_is_bad_input(world: World) -> None:
+    async with world.http() as client:
+        assert (await client.get("/builds", params={"app": "shop\0"})).status_code == 422
 
 
 async def test_a_running_log_is_followed_to_its_end(world: World, ana: Path, source: Path) -> None:
@@ -113,6 +131,18 @@ async def test_deleting_an_app_stops_its_build(world: World, ana: Path, source: 
     assert not (world.settings.repos / "shop.git").exists()
 
 
+async def test_deleting_an_app_ends_the_wait_for_its_release(world: World, ana: Path, source: Path) -> None:
+    world.deploys = False
+    pushing = asyncio.create_task(world.push(ana, source, "shop"))
+    await eventually(lambda: "build.succeeded" in world.event_types())
+
+    await world.publish(AppDeleted(app="shop", actor="ana"))
+
+    outcome = await asyncio.wait_for(pushing, 10)
+    assert outcome.status == 1
+    assert "No release was made (app-gone): shop was deleted" in outcome.output
+
+
 async def test_a_later_release_of_a_build_does_not_change_its_verdict(world: World, ana: Path, source: Path) -> None:
     await world.push(ana, source, "shop")
     (build,) = await world.context.records.page(app="shop", before=None, limit=1)
@@ -127,6 +157,21 @@ async def test_a_later_release_of_a_build_does_not_change_its_verdict(world: Wor
 
     assert (after.verdict, after.release_version) == ("deployed", 2)
     assert after.deployed_at > build.deployed_at
+
+
+async def test_news_of_releases_may_come_late_and_in_another_order(world: World, ana: Path, source: Path) -> None:
+    await world.push(ana, source, "shop")
+    await commit(source, {"new": "1"})
+    await world.push(ana, source, "shop")
+    old, new = (spec.build_id for spec in world.runner.specs)
+    facts: dict[str, Any] = {"app": "shop", "sha": "0" * 40, "actor": "ana", "summary": ""}
+    back = Envelope.wrap(ReleaseDeployed(**facts, version=4, build_id=old), source="/services/controller")
+    forth = Envelope.wrap(ReleaseDeployed(**facts, version=5, build_id=new), source="/services/controller")
+    for envelope in (forth, back):
+        await world.bus.publish(envelope)
+
+    assert await world.context.records.deployed_last("shop") == new
+    assert (await world.context.records.get(old)).deployed_at == back.time
 
 
 async def test_builds_that_ran_last_are_kept(world: World, ana: Path, source: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from builder.domain.builds import BuildState
-from builder.runner.port import Plan
+from builder.runner.port import BuildSpec, Log, Plan, Tree
 from integration.builder_ssh.world import World, commit, kill_group, open_world
 from support import eventually
 from support.fixtures import MakeDatabase
@@ -90,6 +90,34 @@ async def test_an_upload_without_data_is_closed(short_path: Path, make_database:
         await idle.wait()
 
         assert b"nothing was received for a while" in said
+        await eventually(lambda: not world.processes())
+
+
+async def test_a_client_that_reads_nothing_keeps_the_turn_no_longer_than_its_build(
+    short_path: Path, make_database: MakeDatabase
+) -> None:
+    quick: dict[str, Any] = {"upload_idle_timeout": timedelta(seconds=1)}
+    async with open_world(short_path, await make_database("builder"), **quick) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n"})
+
+        async def script(_tree: Tree, _spec: BuildSpec, log: Log) -> None:
+            for _ in range(100):  # more than all pipes and windows on its way hold
+                await log.write(("x" * 99 + "\n") * 1000)
+
+        world.runner.script = script
+        client = await world.start_push(ana, source, "shop")
+        assert client.stdout is not None
+        client.stdout._transport.pause_reading()  # type: ignore[attr-defined]  # and nobody reads it
+        try:
+            await eventually(lambda: "build.succeeded" in world.event_types())
+            turns = world.context.ssh.sessions.turns
+            await eventually(lambda: turns.present("shop") is None)
+        finally:
+            kill_group(client)
+            client.stdout._transport.resume_reading()  # type: ignore[attr-defined]
+            await client.communicate()
+        assert "Everything up-to-date" in (await world.push(ana, source, "shop")).output
         await eventually(lambda: not world.processes())
 
 

@@ -137,6 +137,28 @@ async def test_a_broken_runner_is_an_internal_failure_without_details(world: Wor
     assert "hunter2" not in outcome.output
 
 
+async def test_a_build_that_fails_for_a_name_that_is_no_text_ends(world: World, ana: Path, source: Path) -> None:
+    (source / os.fsdecode(b"caf\xe9")).symlink_to("/etc/passwd")
+    await commit(source, {"more": "x"})
+
+    async def script(tree: Tree, _spec: BuildSpec, _log: Log) -> None:
+        (world.path / "tree").mkdir()
+        try:
+            await tree.extract(world.path / "tree", max_bytes=MIB)
+        except BuildFailedError as exc:
+            raise BuildFailedError(exc.code, exc.message + "\0", log=(exc.message,), hint=exc.message) from exc
+
+    world.runner.script = script
+
+    outcome = await world.push(ana, source, "shop")
+
+    assert outcome.status == 1
+    assert "the repository holds caf?, which points outside of the source" in outcome.output
+    await eventually(lambda: "build.failed" in world.event_types())
+    (build,) = await world.context.records.page(app="shop", before=None, limit=1)
+    assert (build.state, build.message) == ("failed", "the repository holds caf?, which points outside of the source")
+
+
 async def test_output_cannot_forge_the_hooks_exit_status(world: World, ana: Path, source: Path) -> None:
     async def script(_tree: Tree, _spec: BuildSpec, log: Log) -> None:
         await log.write("first\n\0000\nsecond\n")
@@ -163,7 +185,7 @@ async def test_a_failed_release_tells_why_and_declines(world: World, ana: Path, 
             code="process-crashed",
             ptype="web",
             message="web ended with status 3",
-            log=("Traceback", "KeyError: 'X'"),
+            log=("\x1b[31mTraceback\x1b[0m", "\x1b[1G10 %\rKeyError: 'X'"),
             hint="Set X.",
             rolled_back_to=1,
         )
@@ -174,11 +196,14 @@ async def test_a_failed_release_tells_why_and_declines(world: World, ana: Path, 
     assert outcome.status == 1
     for line in (
         "!     Release v2 failed, process type web (process-crashed): web ended with status 3",
+        "      Traceback",
         "      KeyError: 'X'",
         "!     Set X.",
         "!     shop runs v1 again.",
     ):
         assert line in outcome.output
+    stored = await anext(world.context.logs.read("shop", build_id, offset=0, follow=False))
+    assert b"\x1b" not in stored  # builder.md 18.22, 21.12
     build = await world.context.records.get(build_id)
     assert (build.verdict, build.verdict_code, build.release_version) == ("failed", "process-crashed", 2)
 
@@ -252,6 +277,24 @@ async def test_a_source_beyond_the_limit_or_outside_is_not_extracted(world: Worl
     (source / "out").symlink_to("/etc/passwd")
     await commit(source, {"more": "x"})
     assert "out, which points outside" in (await world.push(ana, source, "shop")).output
+
+
+async def test_a_name_that_fits_no_disk_is_told_as_it_is_in_the_repository(
+    world: World, ana: Path, source: Path
+) -> None:
+    git, name = ("git", "-C", str(source)), f"docs/{'x' * 300}"
+    oid = (await run(*git, "rev-parse", "main:Procfile")).output.strip()
+    await run(*git, "update-index", "--add", "--cacheinfo", f"100644,{oid},{name}")
+    await run(*git, "commit", "-q", "-m", "long", environment=git_environment(world.path))
+    target = world.path / "extracted"
+    target.mkdir()
+
+    async def script(tree: Tree, _spec: BuildSpec, _log: Log) -> None:
+        await tree.extract(target, max_bytes=MIB)
+
+    world.runner.script = script
+
+    assert f"the source cannot be written: {name}: File name too long" in (await world.push(ana, source, "shop")).output
 
 
 async def test_the_local_runner_builds_what_was_pushed(short_path: Path, make_database: MakeDatabase) -> None:

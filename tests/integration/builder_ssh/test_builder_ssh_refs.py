@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from integration.builder_ssh.world import World, commit, git_environment, run
 
 
@@ -84,3 +86,34 @@ async def test_weakness_12_the_branch_that_the_app_names_deploys(world: World, a
     assert deployed.status == 0
     assert "shop:v2 deployed" in deployed.output
     assert (world.settings.repos / "shop.git" / "HEAD").read_text() == "ref: refs/heads/live\n"
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize(("there", "wanted"), [("main/x", "main"), ("release", "release/prod")])
+async def test_a_branch_that_git_cannot_make_is_refused_before_it_is_built(
+    world: World, ana: Path, source: Path, there: str, wanted: str, *, is_packed: bool
+) -> None:
+    world.far_side.values = [{"name": "DRYCC_DEPLOY_BRANCH", "value": wanted, "group": "global"}]
+    assert (await world.push(ana, source, "shop", f"main:{there}")).status == 0
+    if is_packed:
+        await run("git", "-C", str(world.settings.repos / "shop.git"), "pack-refs", "--all")
+
+    refused = await world.push(ana, source, "shop", f"main:{wanted}")
+
+    assert refused.status == 1
+    assert f"git cannot keep {wanted} beside {there}, which is there already; nothing was changed" in refused.output
+    assert world.events == []
+    assert (await world.push(ana, source, "shop", f":{there}")).status == 0
+    assert (await world.push(ana, source, "shop", f"main:{wanted}")).status == 0
+
+
+async def test_packed_names_that_are_no_text_keep_nobody_from_pushing(world: World, ana: Path, source: Path) -> None:
+    await world.push(ana, source, "shop", "main:" + os.fsdecode(b"refs/heads/caf\xe9"))
+    for change in ("1", "2"):
+        await run("git", "-C", str(world.settings.repos / "shop.git"), "pack-refs", "--all")
+        await commit(source, {"change": change})
+
+        outcome = await world.push(ana, source, "shop")
+
+        assert outcome.status == 0, outcome.output
+        assert "Build " + change in outcome.output

@@ -230,6 +230,20 @@ async def test_weakness_24_who_may_not_push_cannot_hold_the_lock(world: World, a
     assert outcome.status == 0, outcome.output
 
 
+async def test_weakness_07_the_most_talkative_log_and_the_pusher_see_no_secret(
+    world: World, ana: Path, source: Path
+) -> None:
+    world.far_side.values = [{"name": "TOKEN", "value": "of-the-app-4711", "group": "global"}]
+    with captured_log("builder", level="DEBUG") as logged:
+        outcome = await world.push(ana, source, "shop", options=["-o", "note=of-the-push-4711"])
+        await world.ssh(ana, "ping", options=["SetEnv=GIT_PROTOCOL=of-the-client-4711"])
+
+    assert outcome.status == 0
+    assert "build_requested" in logged.getvalue()
+    assert "4711" not in logged.getvalue() + outcome.output
+    assert world.settings.client_secret.get_secret_value() not in logged.getvalue()
+
+
 async def test_weakness_10_objects_that_git_would_not_make_are_refused(world: World, ana: Path, source: Path) -> None:
     environment = git_environment(world.path)
     blob = (await run("git", "-C", str(source), "rev-parse", "HEAD:Procfile", environment=environment)).output.strip()

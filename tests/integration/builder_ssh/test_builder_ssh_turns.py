@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integration.builder_ssh.world import Outcome, World, commit, kill_group, run
-from shared.events import BuildSucceeded
+from shared.events import BuildSucceeded, ReleaseCreated
 from support import eventually
 
 WHO = r"ana builds main at [0-9a-f]{12} \(build 1\) since \d\d:\d\d:\d\d UTC; you are next\."
@@ -264,4 +265,38 @@ async def test_what_is_deployed_and_lacks_its_branch_is_not_built_again(world: W
     await run("git", "-C", repository, "update-ref", "refs/heads/main", old, tip)
     told = await world.push(ana, source, "shop")
     assert told.status == 0
+    assert [spec.sha for spec in world.runner.specs] == [old, tip, tip]
+
+
+async def test_what_waits_to_be_deployed_and_lacks_its_branch_is_not_built_again(
+    world: World, ana: Path, source: Path
+) -> None:
+    """The same where automatic deployment is off."""
+    await world.push(ana, source, "shop")
+    old = await deployed(world)
+    tip = await commit(source, {"new": "1"})
+    world.deploys = False
+    pushing = asyncio.create_task(world.push(ana, source, "shop"))
+    await eventually(lambda: world.event_types().count("build.succeeded") == 2)
+    first, second = (one.unwrap() for one in world.events if one.routing_key == "build.succeeded")
+    assert isinstance(first, BuildSucceeded)
+    assert isinstance(second, BuildSucceeded)
+    facts: dict[str, Any] = {"app": "shop", "version": 3, "build_id": second.build_id, "sha": tip}
+    await world.publish(ReleaseCreated(**facts, actor="ana", summary="", deploys=False))
+    assert (await pushing).status == 0
+    repository = str(world.settings.repos / "shop.git")
+    await run("git", "-C", repository, "update-ref", "refs/heads/main", old, tip)
+
+    told = await world.push(ana, source, "shop")
+
+    assert told.status == 0
+    assert "Build 2 of this commit waits to be deployed; only its branch was not moved." in told.output
+    assert await deployed(world) == tip
+    assert len(world.runner.specs) == 2
+
+    # Once another build was deployed after it, the same push makes a release again.
+    await world.release(first)
+    await run("git", "-C", repository, "update-ref", "refs/heads/main", old, tip)
+    world.deploys = True
+    assert (await world.push(ana, source, "shop")).status == 0
     assert [spec.sha for spec in world.runner.specs] == [old, tip, tip]

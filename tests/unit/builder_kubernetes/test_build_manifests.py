@@ -11,12 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic_settings import SettingsConfigDict
 
 from builder.domain.images import pinned
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
-from builder.runner.kubernetes.manifests import name_of, render, request_of
+from builder.runner.kubernetes.manifests import left_out_of, name_of, render, request_of
 from builder.runner.kubernetes.tokens import is_source_token, registry_password
 from builder.runner.port import AppConfig, BuildLimits, BuildSpec, ConfigValue, Plan
+from builder.settings_kubernetes import KubernetesSettings
+from shared.settings import SettingsError, load_settings
 from support.golden import check_golden
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,6 +88,24 @@ def test_weakness_01_a_build_has_an_account_of_its_own_where_we_make_the_tokens(
     account = f"{SPEC.build_id}:{registry_password(KEY, SPEC.build_id)}"
     auths = json.loads(secret["stringData"]["registry"])["auths"]
     assert auths == {CONFIG.registry: {"auth": b64encode(account.encode()).decode()}}
+
+
+@pytest.mark.parametrize("plan", [PLAN, BUILDPACKS])
+def test_machines_pull_private_images_with_the_secrets_that_the_operator_names(plan: Plan) -> None:
+    pod = pod_of(render(SPEC, plan, replace(CONFIG, image_pull_secrets=("one", "two")))[1])
+    assert pod["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+    assert "imagePullSecrets" not in pod_of(render(SPEC, plan, CONFIG)[1])
+
+
+def test_names_of_pull_secrets_are_read_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Some(KubernetesSettings):
+        model_config = SettingsConfigDict(env_prefix="BUILDER_")
+
+    monkeypatch.setenv("BUILDER_POD_IMAGE_PULL_SECRETS", "registry-one, registry.two,")
+    assert load_settings(Some).pod_image_pull_secrets == ["registry-one", "registry.two"]
+    monkeypatch.setenv("BUILDER_POD_IMAGE_PULL_SECRETS", "registry-one,Registry_two")
+    with pytest.raises(SettingsError, match="'Registry_two' is no name of a Secret"):
+        load_settings(Some)
 
 
 def test_code_of_the_app_and_its_buildpacks_sees_no_credentials() -> None:
@@ -167,8 +188,36 @@ def test_weakness_06_buildpacks_get_no_variable_that_would_change_their_own_prog
     config = AppConfig(tuple(ConfigValue(name, value, group="global") for name, value in values.items()))
     secret, job = render(BuildSpec(**{**vars(SPEC), "config": config}), BUILDPACKS, CONFIG)
     (volume,) = [one for one in pod_of(job)["volumes"] if one["name"] == "config"]
-    assert [item["path"] for item in volume["secret"]["items"]] == ["TOKEN", "DRYCC_DISABLE_CACHE"]
-    assert {key for key in secret["stringData"] if key.startswith("config-")} == {"config-0", "config-1"}
+    assert [item["path"] for item in volume["secret"]["items"]] == [
+        *("TOKEN", "DRYCC_DISABLE_CACHE", "DRYCC_APP", "SOURCE_VERSION")
+    ]
+    assert sum(key.startswith("config-") for key in secret["stringData"]) == 4
+
+
+def test_buildpacks_are_told_the_app_and_the_commit() -> None:
+    """As on one machine; builders of before passed the first (builder.md 11 and 13.4)."""
+    config = AppConfig((ConfigValue("DRYCC_APP", "another", group="global"),))
+    for spec in (SPEC, replace(SPEC, config=config)):
+        secret, job = render(spec, BUILDPACKS, CONFIG)
+        (volume,) = [one for one in pod_of(job)["volumes"] if one["name"] == "config"]
+        files = {item["path"]: secret["stringData"][item["key"]] for item in volume["secret"]["items"]}
+        assert (files["DRYCC_APP"], files["SOURCE_VERSION"]) == ("shop", SPEC.sha)
+    assert left_out_of(replace(SPEC, config=config), BUILDPACKS) == ["DRYCC_APP"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "..data", "x" * 256])
+def test_a_variable_that_cannot_be_a_file_keeps_no_dockerfile_from_being_built(name: str) -> None:
+    """Kubernetes refuses such a path in a volume, and with it the Job."""
+    config = AppConfig((ConfigValue("TOKEN", "1", group="global"), ConfigValue(name, "2", group="global")))
+    job = render(replace(SPEC, config=config), PLAN, CONFIG)[1]
+    (volume,) = [one for one in pod_of(job)["volumes"] if one["name"] == "config"]
+    assert [item["path"] for item in volume["secret"]["items"]] == ["TOKEN"]
+    assert left_out_of(replace(SPEC, config=config), PLAN) == [name]
+
+
+def test_the_source_may_be_as_large_as_what_the_build_may_write() -> None:
+    for plan in (PLAN, BUILDPACKS):
+        assert request_of(SPEC, plan, CONFIG)["source_max_bytes"] == SPEC.limits.disk_bytes
 
 
 def test_weakness_14_a_build_has_limits_of_time_disk_cpu_and_memory() -> None:

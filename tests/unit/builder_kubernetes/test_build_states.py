@@ -17,6 +17,16 @@ from builder.runner.kubernetes.states import (
     why_waiting,
 )
 
+CANCELLED = {"error": {"code": "cancelled", "message": "the build was cancelled", "hint": ""}}
+PUSHED = {"error": {"code": "disk-full", "message": "no space", "hint": "free some"}}
+# As Kubernetes 1.31 words them: a drained machine, and one that has not answered for five minutes.
+DRAINED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
+LOST = {**DRAINED, "reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint"}
 IMAGES = {"web": "registry/shop/shop@sha256:1", "worker": "registry/shop/shop@sha256:2"}
 
 
@@ -37,6 +47,11 @@ def pod(*states: dict[str, Any], **status: Any) -> dict[str, Any]:
 def over(code: int = 0, *, reason: str = "", message: object = "") -> dict[str, Any]:
     text = message if isinstance(message, str) else json.dumps(message)
     return {"terminated": {"exitCode": code, "reason": reason, "message": text}}
+
+
+def deleted(manifest: dict[str, Any]) -> dict[str, Any]:
+    manifest["metadata"]["deletionTimestamp"] = "2026-01-05T10:00:00Z"
+    return manifest
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
@@ -76,6 +91,13 @@ def test_an_image_that_cannot_be_pulled_is_told() -> None:
     assert told == 'fetch cannot start (ImagePullBackOff): Back-off pulling image "imagebuilder:9"'
 
 
+def test_nothing_is_heard_any_more_of_a_pod_whose_machine_is_lost() -> None:
+    """Its phase stays `Running`, for nobody is there to change it."""
+    assert is_over(pod(over(), {"running": {}}, phase="Running", conditions=[LOST]))
+    assert not is_over(pod(over(), {"running": {}}, phase="Running", conditions=[DRAINED]))
+    assert not is_over(pod(over(), {"running": {}}, phase="Running", conditions=[{**LOST, "status": "False"}]))
+
+
 @pytest.mark.parametrize(
     ("seen", "code", "words"),
     [
@@ -90,6 +112,24 @@ def test_an_image_that_cannot_be_pulled_is_told() -> None:
         (pod(over(), over(143), reason="DeadlineExceeded"), "build-timeout", "took too long"),
         (pod(reason="Evicted", message="ephemeral-storage usage exceeds 1Gi"), "disk-limit", "exceeds 1Gi"),
         (pod(message="Node is shutting down"), "interrupted", "Node is shutting down"),
+        (
+            pod(over(), over(1, message=CANCELLED), reason="Terminated", message="Pod was terminated: node shutdown."),
+            "interrupted",
+            "Pod was terminated: node shutdown.",
+        ),
+        (pod(over(), over(1, message=CANCELLED), conditions=[DRAINED]), "interrupted", "Eviction API: evicting"),
+        (pod(over(), over(1, message=CANCELLED)), "interrupted", "was stopped from outside"),
+        (pod(over(137), conditions=[DRAINED]), "interrupted", "Eviction API: evicting"),
+        (deleted(pod(over(), over(137, reason="Error"))), "interrupted", "its pod was deleted"),
+        (pod(over(), over(137, reason="Error")), "build-failed", "status 137"),
+        (pod(over(), over(2, message=PUSHED), conditions=[DRAINED]), "disk-full", "no space"),
+        (pod(over(), over(137, reason="OOMKilled"), conditions=[DRAINED]), "build-failed", "ran out of memory"),
+        (
+            pod(reason="Evicted", message="The node was low on resource: memory. Threshold quantity: 100Mi."),
+            "interrupted",
+            "low on resource: memory",
+        ),
+        (pod(over(), {"running": {}}, phase="Running", conditions=[LOST]), "interrupted", "Taint manager: deleting"),
     ],
 )
 def test_every_end_has_a_code_and_words(seen: dict[str, Any], code: str, words: str) -> None:

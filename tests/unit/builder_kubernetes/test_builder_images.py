@@ -34,6 +34,7 @@ class Registry(http.server.ThreadingHTTPServer):
         self.content: dict[str, bytes] = {}
         self.heard: list[tuple[str, str]] = []
         self.elsewhere = ""
+        self.places: dict[str, str] = {}
 
     def add(self, path: str, tag: str, *, index: bool = False, **facts: Any) -> str:
         """Keep an image; its digest."""
@@ -73,6 +74,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self._answer(401, b"{}", {"WWW-Authenticate": realm})
         if "/blobs/" in path and self.server.elsewhere:
             return self._answer(307, b"", {"Location": f"http://{self.server.elsewhere}{path}"})
+        if place := self.server.places.get(path):
+            return self._answer(307, b"", {"Location": place})
         content = self.server.content.get(path)
         return self._answer(404, b"{}") if content is None else self._answer(200, content)
 
@@ -265,6 +268,26 @@ async def test_weakness_25_a_registry_that_is_not_named_as_insecure_must_prove_i
 async def test_answers_of_strangers_are_not_believed(registry: Registry, content: bytes) -> None:
     registry.content["/v2/acme/b/manifests/1"] = content
     with pytest.raises((RegistryAwayError, ImageUnknownError)):
+        await ImageReader(config(registry)).read(Reference.parse(f"{registry.host}/acme/b:1"))
+
+
+@pytest.mark.parametrize("facts", [{"Labels": [1]}, {"Labels": 1}, {"Env": 1}, {"Env": {"A": 1}, "Labels": "x"}])
+async def test_facts_of_strangers_are_not_believed(registry: Registry, facts: dict[str, Any]) -> None:
+    registry.add("acme/b", "1", **facts)
+    with pytest.raises(RegistryAwayError, match="cannot be understood"):
+        await ImageReader(config(registry)).read(Reference.parse(f"{registry.host}/acme/b:1"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:99999", "xn--.com", "a..b"])
+async def test_a_host_that_cannot_be_is_told(registry: Registry, host: str) -> None:
+    with pytest.raises(BuilderImageError, match=f"the registry {host} cannot be read now"):
+        await BuilderImages(config(registry)).choose(wish(f"{host}/acme/b:1"))
+
+
+@pytest.mark.parametrize("place", ["http://[", "http://a..b:99999/x", "https://xn--.com/"])
+async def test_a_place_that_cannot_be_is_not_gone_to(registry: Registry, place: str) -> None:
+    registry.places["/v2/acme/b/manifests/1"] = place
+    with pytest.raises(RegistryAwayError):
         await ImageReader(config(registry)).read(Reference.parse(f"{registry.host}/acme/b:1"))
 
 

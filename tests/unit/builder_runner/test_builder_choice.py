@@ -87,6 +87,7 @@ def test_a_project_descriptor_may_name_none(content: bytes) -> None:
         ({".packbuilder": b"a\x1b[31mb"}, "`a?[31mb` is no image name"),
         ({".packbuilder": b"r.io/a", ".pack-builder": b"r.io/b"}, "name different builder images"),
         ({"project.toml": b"x ="}, "project.toml is not valid TOML"),
+        ({"project.toml": b"x = " + b"[" * 100_000}, "project.toml is not valid TOML"),
         ({"project.toml": b"[build]\nbuilder = 3"}, "build.builder is not a string"),
         ({"project.toml": b'[build]\nbuilder = "A B"'}, "`A B` is no image name"),
     ],

@@ -93,6 +93,12 @@ def test_npm_start_is_used() -> None:
     assert node_procfile(json.dumps({"scripts": {"start": "node x.js"}}).encode()) == {"web": "npm start"}
 
 
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000])
+def test_a_package_that_cannot_be_read_is_told(content: bytes) -> None:
+    with pytest.raises(NothingRecognisedError, match=r"package\.json is not valid JSON: "):
+        node_procfile(content)
+
+
 @pytest.mark.parametrize("package", [{}, {"scripts": {}}, {"scripts": []}, {"scripts": {"start": 1}}, []])
 def test_without_npm_start_a_procfile_is_asked_for(package: object) -> None:
     with pytest.raises(NoProcfileError, match="no `start` script"):
@@ -122,6 +128,7 @@ def spec(variable: str | None = None, **options: str) -> BuildSpec:
         ({"Procfile": "web: a", ".drycc/web.yaml": "kind: x"}, "bad-dryccfile", ".drycc/web.yaml line 1"),
         ({"README": ""}, "nothing-recognised", "looked for"),
         ({"Dockerfile": "RUN x"}, "nothing-recognised", "no FROM line"),
+        ({"Dockerfile": "FROM x\n# \0"}, "nothing-recognised", "NUL bytes"),
         (
             {".drycc/web.yaml": "kind: pipeline\nptype: web\nbuild: {docker: web.Dockerfile}\ndeploy: {}"},
             "bad-dryccfile",

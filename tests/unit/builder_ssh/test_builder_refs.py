@@ -27,7 +27,7 @@ def test_main_goes_before_master() -> None:
 
     assert decision.deploy is not None
     assert decision.deploy.new == B
-    assert decision.notes == ("branch master stored, nothing is deployed: only main or master deploys.",)
+    assert decision.notes == ("branch master stored, not deployed: this push deploys main.",)
 
 
 def test_names_that_only_begin_like_the_deploy_branch_do_not_deploy() -> None:
@@ -75,7 +75,7 @@ def test_an_app_may_name_its_deploy_branch() -> None:
 
     assert decision.deploy is not None
     assert decision.deploy.new == B
-    assert decision.notes == ("branch main stored, nothing is deployed: only release/live deploys.",)
+    assert decision.notes == ("branch main stored, not deployed: this push deploys release/live.",)
     assert decide([update("refs/heads/main")], branches).deploy is None
     assert deploy_branches("") == deploy_branches(None) == ("main", "master")
 

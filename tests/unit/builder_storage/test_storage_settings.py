@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import SettingsConfigDict
 
+from builder.settings import Settings
 from builder.storage.archives import Archives
 from builder.storage.config import StorageConfig, region_of
 from builder.storage.settings import StorageSettings, storage_of
@@ -54,6 +55,28 @@ def test_the_names_of_the_compatible_system(monkeypatch: pytest.MonkeyPatch) -> 
     assert told["region"] == "drycc-storage"
     assert "the-secret-key" not in repr(config)
     assert "the-access-key" not in repr(config)
+
+
+def test_the_names_of_before_of_ports_and_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Names of builder.md 11 that an operator sets."""
+    directories = {name: tmp_path / name for name in ("repos", "build_logs", "workspaces", "caches", "host_key_dir")}
+    before = {
+        "SSH_HOST_IP": "10.0.0.1",
+        "SSH_HOST_PORT": "2224",
+        "HEALTH_SERVER_PORT": "8093",
+        "TTL_SECONDS_AFTER_FINISHED": "600",
+        "IMAGEBUILDER_IMAGE_PULL_POLICY": "Never",
+        "DRYCC_REGISTRY_HOST": "registry.example.org",
+        "BUILDER_POD_NODE_SELECTOR": "pool:testing,disk:magnetic",
+    }
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    needed = {"issuer": "https://example.org", "client_secret": "x", "run_dir": tmp_path, **directories}
+    settings = load_settings(Settings, **needed)
+    assert (settings.ssh_host, settings.ssh_port, settings.bind_port) == ("10.0.0.1", 2224, 8093)
+    assert settings.build_ttl == timedelta(minutes=10)
+    assert (settings.imagebuilder_pull_policy, settings.registry) == ("Never", "registry.example.org")
+    assert settings.node_selector == {"pool": "testing", "disk": "magnetic"}
 
 
 def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

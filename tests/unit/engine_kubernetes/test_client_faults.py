@@ -25,6 +25,7 @@ from shared.kubernetes.errors import (
 from shared.kubernetes.kinds import Manifest
 from shared.kubernetes.transport import InCluster, Kubeconfig
 from support.faulty_api_server import Answer, FaultyApiServer, listing, status
+from support.kubelet_server import Container, KubeletServer
 
 SERVICE_PATH = "/api/v1/namespaces/shop/services/shop"
 OBJECT: Manifest = {
@@ -316,6 +317,26 @@ async def test_the_output_of_a_pod_comes_as_it_is_and_says_when_it_breaks(tmp_pa
         with pytest.raises(Exception, match="container is waiting to start"):
             async with client.pod_logs("shop", "p"):
                 raise AssertionError("there is nothing to read")
+
+
+async def test_a_stream_on_which_nothing_happens_asks_whether_anybody_is_there(tmp_path: Path) -> None:
+    """Else a line that is cut without a word is noticed when nothing has been heard for long, or never."""
+    server = KubeletServer()
+    server.containers["p"] = Container(lines=[("2026-01-05T10:00:00.000000001Z", "first")])
+    async with server.running(tmp_path) as kubeconfig:
+        client = Client(Kubeconfig(kubeconfig), deadline=5.0)
+        await client.open()
+        async with client.pod_logs("shop", "p", follow="true") as chunks:
+            await anext(chunks)
+            # Timer 2 is that of keep-alives, in hundredths of a second from now (proc_pid_net(5)).
+            (timer,) = [row[5] for row in tcp_rows() if row[2].endswith(f":{server.port:04X}") and row[3] == "01"]
+        await client.close()
+    kind, when = timer.split(":")
+    assert (kind, int(when, 16) <= 1500) == ("02", True)
+
+
+def tcp_rows() -> list[list[str]]:
+    return [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
 
 
 async def test_a_websocket_that_is_refused_is_told(tmp_path: Path) -> None:

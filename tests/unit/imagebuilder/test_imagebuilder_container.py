@@ -101,7 +101,7 @@ def test_every_process_type_is_built_before_anything_is_pushed(tmp_path: Path, w
         },
         {"ptype": "worker", "path": "w/Dockerfile", "image": "r:5000/shop/shop:1-worker", "args": {"A": "a b"}},
     ]
-    files = {"Dockerfile": "ARG A B\n", "w/Dockerfile": "arg A=1\n"}
+    files = {"Dockerfile": "ARG A \\\r\n    B\r\n", "w/Dockerfile": "arg A=1\n"}
     result = built(tmp_path, work, files, dockerfiles=dockerfiles)
     assert result == {"images": {"web": f"r:5000/shop/shop@{DIGEST}", "worker": f"r:5000/shop/shop@{DIGEST}"}}
     kinds = [line.partition(" ")[0] for line in (work / "calls").read_text().splitlines()]

@@ -87,6 +87,18 @@ def test_a_node_version_alone_is_an_app_without_packages(place: Place) -> None:
     assert (place.layers / "workflow_node/modules/env.launch/NODE_ENV.default").read_text() == "production"
 
 
+def test_a_node_of_the_same_major_version_will_do(place: Place) -> None:
+    """As on one machine: packages of Linux distributions move the minor version, too."""
+    major = subprocess.run([require_tool("node"), "--version"], capture_output=True, text=True, check=True).stdout[1:3]
+    place.write(**{".node-version": f"v{major}.99.1\n", "Procfile": "web: node x.js"})
+    assert place.run("detector")[0] == 0
+    code, output = place.run("builder")
+    assert code == 0, output
+    place.write(**{".node-version": "4.99\n"})
+    assert place.run("builder")[0] == 51
+    assert ".node-version asks for Node.js 4.99, which this builder does not have" in place.error()["message"]
+
+
 def test_nothing_that_fits_is_said_with_what_would(place: Place) -> None:
     place.write(README="hello")
     code, output = place.run("detector")
@@ -122,7 +134,15 @@ def test_each_process_of_a_procfile_is_a_line_for_bash(place: Place) -> None:
             "asks for Python 2.7",
         ),
         ({"requirements_txt": "", "Procfile": "web: x", ".python-version": "latest?"}, "build-failed", "no version"),
+        (
+            {"requirements_txt": "", "Procfile": "web: x", "runtime_txt": "python-2.7.18\n"},
+            "build-failed",
+            "runtime.txt asks for Python 2.7",
+        ),
         ({"pyproject_toml": "[", "Procfile": "web: x"}, "build-failed", "pyproject.toml is not valid TOML"),
+        ({"pyproject_toml": f"x = {'[' * 9999}", "Procfile": "web: x"}, "build-failed", "is not valid TOML"),
+        ({"pyproject_toml": "project = 1", "Procfile": "web: x"}, "build-failed", "`project` is a table"),
+        ({"pyproject_toml": "[[project]]", "Procfile": "web: x"}, "build-failed", "`project` is a table"),
     ],
 )
 def test_what_is_wrong_with_the_app_is_told(place: Place, files: dict[str, str], code: str, words: str) -> None:

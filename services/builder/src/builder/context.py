@@ -185,6 +185,7 @@ class _Parts:
         )
         self.removal = AppRemoval(
             builds=self.builds,
+            verdicts=self.verdicts,
             records=self.records,
             repositories=self.repositories,
             logs=self.logs,

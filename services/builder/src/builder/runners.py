@@ -109,6 +109,7 @@ def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
         insecure_registries=tuple(settings.insecure_registries),
         registry_mirrors=settings.registry_mirrors,
         pull_policy=settings.imagebuilder_pull_policy,
+        image_pull_secrets=tuple(settings.pod_image_pull_secrets),
         node_selector=settings.node_selector,
         cpu_request=settings.build_cpu_request,
         cpu_limit=settings.build_cpu_limit,

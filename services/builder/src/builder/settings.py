@@ -25,7 +25,13 @@ class Settings(KubernetesSettings, StorageSettings):
 
     model_config = SettingsConfigDict(env_prefix="BUILDER_")
 
-    bind_port: int = Field(8092, ge=0, le=65535, description="Port of the HTTP interface; 0 picks a free one.")
+    bind_port: int = Field(
+        8092,
+        ge=0,
+        le=65535,
+        description="Port of the HTTP interface; 0 picks a free one.",
+        json_schema_extra=legacy("HEALTH_SERVER_PORT"),
+    )
 
     controller_url: str = Field("http://controller:8000", description="Base URL of the controller.")
     controller_socket: Path | None = Field(None, description="Unix socket of the controller; wins over the URL's host.")
@@ -45,8 +51,18 @@ class Settings(KubernetesSettings, StorageSettings):
         description="How the controller makes releases: of events on the bus, or when asked (`POST /v2/hooks/build/`).",
     )
 
-    ssh_host: str = Field("0.0.0.0", description="Address that the SSH server listens on.")  # noqa: S104 - a public server
-    ssh_port: int = Field(2223, ge=0, le=65535, description="Port of the SSH server; 0 picks a free one.")
+    ssh_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - a public server
+        description="Address that the SSH server listens on.",
+        json_schema_extra=legacy("SSH_HOST_IP"),
+    )
+    ssh_port: int = Field(
+        2223,
+        ge=0,
+        le=65535,
+        description="Port of the SSH server; 0 picks a free one.",
+        json_schema_extra=legacy("SSH_HOST_PORT"),
+    )
     host_key_dir: Path = Field(description="Where the SSH host keys are kept; they are made when missing.")
     ssh_login_timeout: timedelta = Field(timedelta(seconds=30), description="Close a connection not logged in by then.")
     ssh_keepalive_interval: timedelta = Field(timedelta(seconds=15), description="Ask a silent client this often.")
@@ -117,7 +133,7 @@ class Settings(KubernetesSettings, StorageSettings):
     )
     max_push_bytes: int = Field(1 * GIB, ge=1024, description="Largest pack that a push may send.")
     upload_idle_timeout: timedelta = Field(
-        timedelta(minutes=10), description="Close a push that sends nothing so long."
+        timedelta(minutes=10), description="Close a push that sends, or reads, nothing so long."
     )
 
     @field_validator("run_dir")

@@ -16,6 +16,9 @@ from shared.settings import ServiceSettings, legacy
 
 _LABEL = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*):(?P<value>[A-Za-z0-9_.-]*)")
 
+# Of Secrets (RFC 1123, subdomain).
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
 
 class KubernetesSettings(ServiceSettings):
     """The part of the builder's settings that only clusters have."""
@@ -78,6 +81,11 @@ class KubernetesSettings(ServiceSettings):
         description="kubernetes runner: when machines pull that image.",
         json_schema_extra=legacy("IMAGEBUILDER_IMAGE_PULL_POLICY"),
     )
+    pod_image_pull_secrets: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="kubernetes runner: names of Secrets in the namespace of builds (kubernetes.io/dockerconfigjson) "
+        "with which machines pull the images that builds run in, with commas between.",
+    )
     builder_image: str = Field(
         "", description="kubernetes runner: image of the buildpacks, for apps without Dockerfile."
     )
@@ -112,7 +120,9 @@ class KubernetesSettings(ServiceSettings):
         timedelta(minutes=15), description="kubernetes runner: a build that has not started by then has failed."
     )
     build_ttl: timedelta = Field(
-        timedelta(hours=6), description="kubernetes runner: Jobs of builds stay so long at most when they have ended."
+        timedelta(hours=6),
+        description="kubernetes runner: Jobs of builds stay so long at most when they have ended.",
+        json_schema_extra=legacy("TTL_SECONDS_AFTER_FINISHED"),
     )
 
     @field_validator("pod_node_selector")
@@ -121,10 +131,18 @@ class KubernetesSettings(ServiceSettings):
         _labels(value)
         return value
 
-    @field_validator("registry_shared", "builder_images", mode="before")
+    @field_validator("registry_shared", "builder_images", "pod_image_pull_secrets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [word for part in value.split(",") if (word := part.strip())] if isinstance(value, str) else value
+
+    @field_validator("pod_image_pull_secrets")
+    @classmethod
+    def _are_names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if _NAME.fullmatch(name) is None:
+                raise ValueError(f"{name!r} is no name of a Secret; write e.g. registry-one,registry-two")
+        return value
 
     @field_validator("builder_images", "builder_run_images")
     @classmethod

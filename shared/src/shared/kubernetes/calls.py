@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ JSON: Final = "application/json"
 _CONNECT_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 3.0
+_KEEP_ALIVE: Final = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""A stream whose line is cut without a word breaks after 30 s."""
 _MOST_ANSWERS: Final = 5
 """A call that the API server answers with an error of its own (5xx) is sent so often at most. Without any answer it is
 sent until the deadline."""
@@ -200,6 +203,7 @@ class Caller:
                 timeout = ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=silence)
                 answer = await self._send(request, timeout)
                 if answer.status < 300:
+                    _keep_alive(answer)
                     return answer
                 async with answer:
                     content = await answer.read()
@@ -220,6 +224,16 @@ class Caller:
             self.counts.reads += 1
         else:
             self.counts.writes += 1
+
+
+def _keep_alive(answer: ClientResponse) -> None:
+    """Have the kernel ask, where nothing happens for a while, whether the other side is still there."""
+    transport = answer.connection.transport if answer.connection is not None else None
+    line = transport.get_extra_info("socket") if transport is not None else None
+    if line is not None:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEP_ALIVE.items():
+            line.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _chunks(action: str, answer: ClientResponse) -> AsyncIterator[bytes]:

@@ -226,14 +226,19 @@ class Client(Generic[K]):
             async for event in events(request.action, chunks):
                 yield event
 
-    def pod_logs(self, namespace: str, pod: str, **query: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def pod_logs(
+        self, namespace: str, pod: str, silence: float | None = None, /, **query: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The output of a container as it comes; `query` is that of the API server (`container`, `follow`, ...).
+
+        With `silence` it breaks when nothing was heard for so many seconds.
 
         Raises:
             ClusterError: there is none, for the reason given; from the iterator: the connection broke.
         """
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        return self._caller.stream(Request(f"read the output of {namespace}/{pod}", "GET", path, query, accept="*/*"))
+        request = Request(f"read the output of {namespace}/{pod}", "GET", path, query, accept="*/*")
+        return self._caller.stream(request, silence=silence)
 
     async def websocket(
         self,

@@ -18,6 +18,7 @@ from imagebuilder.source import fetch
 
 WORK: Final = Path("/scratch")
 _ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<words>.+)$", re.IGNORECASE | re.MULTILINE)
+_CONTINUED = re.compile(r"\\[ \t]*\r?\n")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Of these a Dockerfile may make use without an ARG of its own (Dockerfile reference, predefined ARGs).
 _PREDEFINED: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"})
@@ -156,5 +157,6 @@ def read_document(source: Path, path: str) -> str:
 
 def build_arguments(dockerfile: str, offered: Mapping[str, str]) -> dict[str, str]:
     """What is passed as `--build-arg`: only what the Dockerfile declares."""
-    declared = {word.partition("=")[0] for match in _ARG.finditer(dockerfile) for word in match["words"].split()}
+    lines = _CONTINUED.sub(" ", dockerfile)
+    declared = {word.partition("=")[0] for match in _ARG.finditer(lines) for word in match["words"].split()}
     return {name: value for name, value in offered.items() if name in declared or name.upper() in _PREDEFINED}

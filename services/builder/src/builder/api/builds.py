@@ -18,7 +18,7 @@ router = APIRouter(prefix="/builds")
 async def list_builds(
     context: InContext,
     _claims: CanRead,
-    app: Annotated[str | None, Query(max_length=63)] = None,
+    app: Annotated[str | None, Query(max_length=63, pattern=r"^[^\x00]*$")] = None,
     before: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> BuildList:

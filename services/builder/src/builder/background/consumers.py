@@ -47,7 +47,7 @@ class Consumers:
             return
         if isinstance(event, NEWS):
             # Also when it was recorded before: the answer to that may have been lost, and the push still waits.
-            await self._records.heard(RELEASES, envelope.id, event)
+            await self._records.heard(RELEASES, envelope.id, event, at=envelope.time)
             self._verdicts.deliver(event)
 
     async def on_app_deleted(self, envelope: Envelope) -> None:

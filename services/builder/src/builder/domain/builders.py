@@ -160,7 +160,7 @@ def _named(file: str, content: bytes | None) -> Wish:
 def _described(content: bytes | None) -> Wish | None:
     try:
         table: object = tomllib.loads(_text(DESCRIPTOR, content))
-    except tomllib.TOMLDecodeError as exc:
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise BuilderImageError(f"{DESCRIPTOR} is not valid TOML: {exc}") from exc
     for keys in _KEYS:
         value = table

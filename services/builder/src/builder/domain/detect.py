@@ -135,7 +135,7 @@ def node_procfile(package_json: bytes) -> dict[str, str]:
     """
     try:
         package = json.loads(package_json)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise NothingRecognisedError(f"package.json is not valid JSON: {exc}") from exc
     scripts = package.get("scripts") if isinstance(package, dict) else None
     if isinstance(scripts, dict) and isinstance(scripts.get("start"), str):

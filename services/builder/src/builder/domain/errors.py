@@ -62,6 +62,20 @@ class BranchMovedError(ConflictError):
         )
 
 
+class BranchBlockedError(ConflictError):
+    """git cannot make a branch beside another whose name goes on from it, or from which its own goes on."""
+
+    code = "branch-blocked"
+    title = "The branch cannot be made"
+
+    def __init__(self, branch: str, other: str) -> None:
+        super().__init__(
+            f"git cannot keep {branch} beside {other}, which is there already; nothing was changed: "
+            f"remove that one with `git push <remote> --delete {other}` and push again",
+            branch=branch,
+        )
+
+
 class BranchNotSetError(UnavailableError):
     """A push was deployed, and git cannot move its branch: a full disk, for example."""
 
@@ -127,6 +141,16 @@ class BuildEndedError(ConflictError):
 
     def __init__(self, build_id: object, state: str) -> None:
         super().__init__(f"build {build_id} has {state} already", state=state)
+
+
+class BuildStoppingError(UnavailableError):
+    """A build was told to stop and takes its time: the database is away, for example."""
+
+    code = "build-stopping"
+    title = "The build is being stopped"
+
+    def __init__(self, build_id: object) -> None:
+        super().__init__(f"build {build_id} is being stopped, which takes longer than usual; look again in a moment")
 
 
 class RegistryLoginError(UnauthenticatedError):

@@ -72,9 +72,10 @@ def _notes(others: Sequence[RefUpdate], deploy: RefUpdate | None, branches: Sequ
     stored = [_name(update) for update in others if not update.is_deletion]
     removed = [_name(update) for update in others if update.is_deletion]
     notes = [f"{_listed(removed)} removed; the running app does not change."] if removed else []
-    if stored:
+    if stored and deploy is not None:
+        notes.append(f"{_listed(stored)} stored, not deployed: this push deploys {deploy.branch}.")
+    elif stored:
         notes.append(f"{_listed(stored)} stored, nothing is deployed: only {' or '.join(branches)[:200]} deploys.")
-    if stored and deploy is None:
         notes.append(f"To deploy it: git push <remote> {_short(others, stored)}:{branches[0][:200]}")
     return tuple(notes)
 

@@ -29,6 +29,11 @@ def refusal(message: str) -> str:
     return "".join(f"{ERROR}{line}\n" for line in message.splitlines())
 
 
+def storable(text: str) -> str:
+    """Without what no database takes, nor an event: NUL, and the bytes of names that are not UTF-8 (PEP 383)."""
+    return printable(text).encode("utf-8", "replace").decode()
+
+
 def printable(text: str) -> str:
     """Without NUL bytes: they are the framing of the hook protocol, so that no build output may forge them."""
     return text.replace("\0", "")

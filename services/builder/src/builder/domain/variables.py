@@ -43,6 +43,7 @@ _PROTECTED_PIP = frozenset({"CACHE_DIR", "TARGET", "PREFIX", "ROOT", "USER", "PY
 _PROTECTED_NPM = frozenset({"CACHE", "PREFIX", "USERCONFIG", "GLOBALCONFIG", "SCRIPT_SHELL", "GLOBAL", "LOCATION"})
 _PROTECTED_PREFIXES = ("LD_", "DYLD_", "GIT_", "WORKFLOW_", "XDG_", "CNB_", *TOOL_PREFIXES)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_FILE_NAME = 255
 
 
 def is_protected(name: str) -> bool:
@@ -55,6 +56,11 @@ def is_protected(name: str) -> bool:
         or (upper.startswith("PIP_") and upper.removeprefix("PIP_") in _PROTECTED_PIP)
         or (upper.startswith("NPM_CONFIG_") and upper.removeprefix("NPM_CONFIG_") in _PROTECTED_NPM)
     )
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a volume of a Secret takes it for the name of a file (Kubernetes' KeyToPath.path, NAME_MAX of Linux)."""
+    return name != "." and not name.startswith("..") and len(name.encode()) <= _LONGEST_FILE_NAME
 
 
 def is_disabled(value: str) -> bool:

@@ -140,11 +140,13 @@ def _unpack(read_end: int, destination: Path, max_bytes: int) -> int:
         except tarfile.TarError as exc:
             raise BuildFailedError("internal", "git could not read the pushed commit") from exc
         except OSError as exc:
-            raise _disk_error(exc) from exc
+            raise _disk_error(exc, destination) from exc
     return written
 
 
-def _disk_error(exc: OSError) -> BuildFailedError:
+def _disk_error(exc: OSError, destination: Path) -> BuildFailedError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return BuildFailedError("disk-full", "the platform's disk is full", hint="Free some space and push again.")
-    return BuildFailedError("build-failed", f"the source cannot be written: {exc.strerror}: {exc.filename}")
+    # Where this machine keeps it is nobody's business.
+    name = os.path.relpath(os.fsdecode(exc.filename), destination) if exc.filename else "a file"
+    return BuildFailedError("build-failed", f"the source cannot be written: {name}: {exc.strerror}")

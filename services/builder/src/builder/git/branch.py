@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 from builder.domain.refs import RefUpdate
 
@@ -70,15 +71,38 @@ class PushedBranch:
         if await self._git("update-ref", *target) != 0:
             raise OSError(f"git could not set {update.ref} back")
 
+    async def obstacle(self) -> str | None:
+        """The ref for whose sake git cannot make the branch: `a` cannot stand beside `a/b`. None when it can, or has.
+
+        Raises:
+            OSError: the repository cannot be read.
+        """
+        return await asyncio.to_thread(self._find_obstacle)
+
+    def _find_obstacle(self) -> str | None:
+        if self._read() is not None:
+            return None
+        ref = self._update.ref
+        above = [str(parent) for parent in PurePosixPath(ref).parents][:-3]  # down to refs/heads/<name>
+        below = (path for path in (self._repository / ref).rglob("*") if path.is_file())
+        loose = [parent for parent in above if (self._repository / parent).is_file()]
+        loose += [str(path.relative_to(self._repository)) for path in below]
+        packed = [name for _, _, name in self._packed() if name in above or name.startswith(f"{ref}/")]
+        return min((*loose, *packed), default=None)
+
     def _read(self) -> str | None:
         """gitrepository-layout(5): a file of its own, or a line of packed-refs."""
         ref = self._update.ref
         try:
             return (self._repository / ref).read_text().strip()
-        except (FileNotFoundError, IsADirectoryError):
-            packed = self._repository / "packed-refs"
-        lines = packed.read_text().splitlines() if packed.is_file() else []
-        return next((line.split(" ", 1)[0] for line in lines if line.endswith(f" {ref}")), None)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return next((oid for oid, _, name in self._packed() if name == ref), None)
+
+    def _packed(self) -> Iterator[tuple[str, str, str]]:
+        """Id, blank and name of each line of packed-refs, which may hold names that are not UTF-8."""
+        packed = self._repository / "packed-refs"
+        lines = os.fsdecode(packed.read_bytes()).split("\n") if packed.is_file() else []
+        return (line.partition(" ") for line in lines)
 
     async def _is_ancestor(self, older: str, newer: str) -> bool:
         return await self._git("merge-base", "--is-ancestor", older, newer) == 0

@@ -112,7 +112,8 @@ class Repositories:
         if (path / HEADS / branch).is_file():
             return True
         packed = path / "packed-refs"
-        return packed.is_file() and f" {HEADS}{branch}\n" in packed.read_text()
+        # Bytes: other names there need not be UTF-8.
+        return packed.is_file() and f" {HEADS}{branch}\n".encode() in packed.read_bytes()
 
 
 def _remove(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -17,7 +18,7 @@ log = get_logger(__name__)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CACHED_LAYER = re.compile(r"[0-9a-f]{64}")
 MOST_AT_ONCE: Final = 500
-"""Tags that one call looks at; the next one goes on."""
+"""Tags that one call looks at; the next one looks at others."""
 
 
 class RegistryImages:
@@ -53,7 +54,7 @@ class RegistryImages:
     async def remove_tagged(self, app: str, tags: Sequence[str], *, used: Collection[str]) -> None:
         """Remove the images that have these tags, but for those that are `used`, which are references."""
         repository = image_repository(app)
-        found = await self._digests(repository, tags[:MOST_AT_ONCE])
+        found = await self._digests(repository, _some(tags))
         await self._delete(repository, [one for one in found if f"{self._host}/{repository}@{one}" not in used])
 
     async def remove_app(self, app: str) -> None:
@@ -65,14 +66,14 @@ class RegistryImages:
         """Remove all that builds of an app have kept for later ones."""
         repository = cache_repository(app)
         tags = await self._client.tags(repository)
-        await self._delete(repository, await self._digests(repository, tags[:MOST_AT_ONCE]))
+        await self._delete(repository, await self._digests(repository, _some(tags)))
 
     async def trim_cache(self, app: str, *, before: datetime) -> None:
         """Remove the layers that Dockerfiles of an app kept before that moment."""
         repository = cache_repository(app)
         layers = [tag for tag in await self._client.tags(repository) if _CACHED_LAYER.fullmatch(tag)]
         old = []
-        for tag in layers[:MOST_AT_ONCE]:
+        for tag in _some(layers):
             made = await self._client.made_at(repository, tag)
             if made is not None and made < before:
                 old.append(tag)
@@ -93,3 +94,8 @@ class RegistryImages:
                 return False
             log.info("image_removed", repository=repository, digest=digest)
         return True
+
+
+def _some(tags: Sequence[str]) -> Sequence[str]:
+    """As many as one call looks at. Not the first ones: they may be those that stay, and what is after them, too."""
+    return random.sample(tags, min(len(tags), MOST_AT_ONCE))

@@ -151,8 +151,8 @@ class BuildRepository:
         deployed_at: datetime | None = None,
     ) -> None:
         """What the controller said of a release of the build. The first release counts, and the first verdict, which
-        `code` and `message` explain, as they do that none is coming; `deployed_at` is set again whenever a rollback
-        deploys the build once more."""
+        `code` and `message` explain, as they do that none is coming; `deployed_at` moves on whenever a rollback
+        deploys the build once more, in whichever order that is heard."""
         values: dict[str, Any] = {}
         if version is not None:
             values["release_version"] = func.coalesce(BuildRow.release_version, version)
@@ -163,7 +163,7 @@ class BuildRepository:
             values["verdict_code"] = case((is_first, code), else_=BuildRow.verdict_code)
             values["verdict_message"] = case((is_first, message), else_=BuildRow.verdict_message)
         if deployed_at is not None:
-            values["deployed_at"] = deployed_at
+            values["deployed_at"] = func.greatest(BuildRow.deployed_at, deployed_at)
         await self._session.execute(update(BuildRow).where(BuildRow.id == build_id).values(values))
 
     async def delete_app(self, app: str) -> None:

@@ -129,6 +129,8 @@ async def _read_dockerfiles(tree: Tree, names: list[str], images: dict[str, tupl
     text = (await tree.read(DOCKERFILE) or b"").decode(errors="replace")
     if _FROM.search(text) is None:
         raise NothingRecognisedError("Dockerfile has no FROM line, so there is nothing to build from")
+    if "\0" in text:
+        raise NothingRecognisedError("Dockerfile holds NUL bytes, which no text does; remove them")
     return text
 
 

@@ -12,6 +12,7 @@ from builder.domain.builds import Build, BuildState
 from builder.domain.errors import (
     BuildEndedError,
     BuildNotFoundError,
+    BuildStoppingError,
     ControllerUnavailableError,
     PushNotAllowedError,
 )
@@ -105,18 +106,26 @@ class Builds:
         Raises:
             BuildNotFoundError: there is no such build.
             BuildEndedError: it is over.
+            BuildStoppingError: it will be, but not yet.
         """
         run = self._runs.get(build_id)
         if run is None:
             raise BuildEndedError(build_id, (await self._records.get(build_id)).state)
         run.cancel(reason)
-        async with asyncio.timeout(STOP_SECONDS * 2):
-            await run.done.wait()
+        try:
+            async with asyncio.timeout(STOP_SECONDS * 2):
+                await run.done.wait()
+        except TimeoutError:
+            raise BuildStoppingError(build_id) from None
 
     async def stop_app(self, app: str, reason: str) -> None:
         """Stop what the app builds now, if anything."""
         for run in [run for run in self._runs.values() if run.spec.app == app and not run.is_built]:
             await self.cancel(run.spec.build_id, reason)
+
+    def awaiting_release(self, app: str) -> Sequence[UUID]:
+        """The builds of the app that have a result and wait for what becomes of it."""
+        return [run.spec.build_id for run in self._runs.values() if run.spec.app == app and run.is_built]
 
     async def recover(self) -> Sequence[BuildRun]:
         """Go on with the builds that an earlier process left behind, or give them up where the runner cannot."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.domain.builds import Build, Verdict, number_after
-from builder.domain.errors import BranchMovedError, BranchNotSetError, PushCancelledError
-from builder.domain.refs import RefUpdate
+from builder.domain.errors import BranchBlockedError, BranchMovedError, BranchNotSetError, PushCancelledError
+from builder.domain.refs import HEADS, RefUpdate
 from builder.domain.text import progress
 from builder.git.branch import PushedBranch, Standing
 from builder.git.hooks import HookWriter
@@ -16,7 +17,7 @@ from builder.git.tree import CommitTree, open_commit
 from builder.runner.port import AppConfig, BuildLimits, BuildSpec, Runner
 from builder.services import waiting
 from builder.services.builds import Builds, ConfigOf
-from builder.services.records import BuildRecords
+from builder.services.records import NOT_DEPLOYED, BuildRecords
 from builder.services.runs import BuildRun
 from builder.services.turns import Turn, Turns
 from shared.db import uuid7
@@ -29,12 +30,16 @@ GIT_ENDED = "git ended before the build began"
 
 @dataclass
 class Push:
-    """One git-receive-pack session. From `is_requested` on, git and the build go their way without the client."""
+    """One git-receive-pack session. From `is_requested` on, git and the build go their way without the client.
+
+    `asked_at` is when the controller was asked for the right and the config, in monotonic seconds.
+    """
 
     app: str
     username: str
     config: AppConfig
     repository: Path
+    asked_at: float = field(default_factory=time.monotonic)
     is_received: bool = False
     is_requested: bool = False
     is_over: bool = False
@@ -94,6 +99,7 @@ class Deploys:
             BuildFailedError: the early checks, with everything that the pusher needs to put it right.
             PushCancelledError: somebody ended it before it was built.
             BranchMovedError: another push was first, which this one does not contain.
+            BranchBlockedError: git cannot make the branch.
             PushNotAllowedError, ControllerUnavailableError: the pusher's right was looked at again after the wait.
             BranchNotSetError: it is deployed, but git cannot move the branch.
             DatabaseAwayError: nothing was begun.
@@ -144,22 +150,28 @@ class Deploys:
             return 0
         if standing is Standing.DIVERGED:
             raise BranchMovedError(update.branch or update.ref, await deploy.branch.tip())
+        if (other := await deploy.branch.obstacle()) is not None:
+            raise BranchBlockedError(update.branch or update.ref, other.removeprefix(HEADS))
         newest = await self._records.newest(deploy.push.app)
-        if newest is not None and await self._is_deployed(newest, deploy):
-            await deploy.tell(
-                progress(f"Build {newest.number} of this commit is deployed; only its branch was not moved.")
-            )
+        if newest is not None and (done := await self._done_with(newest, deploy)):
+            await deploy.tell(progress(f"Build {newest.number} of this commit {done}; only its branch was not moved."))
             return 0
         async with open_commit(update.new, deploy.environment) as tree:
             return await _relay(await self._start(deploy, tree, number_after(newest)), deploy.hook)
 
-    async def _is_deployed(self, newest: Build, deploy: Deploy) -> bool:
-        """Whether the push was deployed already, by a builder that was killed before git could move the branch."""
+    async def _done_with(self, newest: Build, deploy: Deploy) -> str | None:
+        """What became of the push before, under a builder that was killed before git could move the branch; None where
+        it has still to be built. What was deployed since, as by a rollback, makes it worth a build."""
         update = deploy.update
-        is_same = (newest.sha, newest.branch) == (update.new, update.branch) and waiting.STACK not in deploy.options
-        if not is_same or newest.verdict is not Verdict.DEPLOYED:
-            return False
-        return await self._records.deployed_last(newest.app) == newest.id  # and nothing was rolled back to since
+        if (newest.sha, newest.branch) != (update.new, update.branch) or waiting.STACK in deploy.options:
+            return None
+        last = await self._records.deployed_last(newest.app)
+        if newest.verdict is Verdict.DEPLOYED:
+            return "is deployed" if last == newest.id else None
+        if newest.verdict is not None or newest.verdict_code != NOT_DEPLOYED or newest.ended_at is None:
+            return None
+        at = (await self._records.get(last)).deployed_at if last is not None else None
+        return "waits to be deployed" if at is None or at < newest.ended_at else None
 
     async def _line_up(self, deploy: Deploy) -> None:
         """Come to the front of the row; what may have changed while it waited is asked anew."""
@@ -173,7 +185,17 @@ class Deploys:
             await deploy.tell(waiting.row_text(ahead))
 
         await self._turns.reach(deploy.turn, tell=tell)
-        push.config = await self._config_of(push.app, push.username)
+        await self.ask_right(push)
+
+    async def ask_right(self, push: Push, *, unless_within: float = 0.0) -> None:
+        """Ask the controller anew whether the user may push, and for the app's config, if it is so many seconds ago.
+
+        Raises:
+            PushNotAllowedError, ControllerUnavailableError: who pushes may not, or nobody can tell.
+        """
+        if time.monotonic() - push.asked_at >= unless_within:
+            push.config = await self._config_of(push.app, push.username)
+            push.asked_at = time.monotonic()
 
     async def _start(self, deploy: Deploy, tree: CommitTree, number: int) -> BuildRun:
         push, update = deploy.push, deploy.update

@@ -240,7 +240,7 @@ def _append_to(path: Path, text: str) -> None:
 def _read_at(path: Path, offset: int) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(offset)
+            file.seek(min(offset, os.fstat(file.fileno()).st_size))
             return file.read(CHUNK_BYTES)
     except FileNotFoundError:
         return b""

@@ -10,6 +10,7 @@ from functools import partial
 
 from builder.domain.builds import Build
 from builder.domain.text import failure, indented, progress, refusal
+from builder.runner.output import plain
 from builder.runner.port import BuildResult, BuildSpec
 from builder.services.records import LOG_LINES, BuildRecords
 from builder.services.releases import Outcome
@@ -93,7 +94,9 @@ def _waiting(item: ReleaseCreated) -> str:
 
 def _failed(item: ReleaseFailed) -> str:
     what = f"Release v{item.version} failed" + (f", process type {item.ptype}" if item.ptype else "")
-    text = failure(what, code=item.code, message=item.message, log=item.log[-LOG_LINES:], hint=item.hint)
+    # The app's own words, which may hold what moves cursors (builder.md 18.22).
+    last = [plain(line) for line in item.log[-LOG_LINES:]]
+    text = failure(what, code=item.code, message=item.message, log=last, hint=item.hint)
     return text + (refusal(f"{item.app} runs v{item.rolled_back_to} again.") if item.rolled_back_to else "")
 
 

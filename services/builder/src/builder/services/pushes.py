@@ -20,6 +20,9 @@ from shared.logging import bind_context, get_logger
 
 log = get_logger(__name__)
 
+RIGHT_SECONDS = 10.0
+"""For how long a right to push that the controller has confirmed is taken for granted."""
+
 
 class Pushes:
     """Answers the pre-receive hook."""
@@ -56,6 +59,8 @@ class Pushes:
         return 1
 
     async def _receive(self, push: Push, request: HookRequest, hook: HookWriter) -> int:
+        # A client may take any time to send what it was let in for.
+        await self._deploys.ask_right(push, unless_within=RIGHT_SECONDS)
         decision = decide(request.refs, deploy_branches(push.config.deploy_branch))
         if decision.refusal is not None:
             await hook.write(refusal(decision.refusal).encode())

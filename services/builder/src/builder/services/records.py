@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 from uuid import UUID
 
 from builder.domain.builds import Build, BuildState, Verdict
+from builder.domain.text import storable
 from builder.repositories.builds import BuildRepository, MakeEvent
 from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildResult, BuildSpec, Plan
 from builder.services.verdicts import ReleaseNews
@@ -137,41 +138,32 @@ class BuildRecords:
         await self._end(build_id, BuildState.SUCCEEDED, event, release=release, images=images)
 
     async def failed(self, build_id: UUID, error: BuildFailedError) -> None:
-        def event(build: Build) -> BuildFailed:
-            log = error.log[-LOG_LINES:]
-            return BuildFailed(**_identity(build), code=error.code, message=error.message, log=log, hint=error.hint)
+        message, hint = storable(error.message), storable(error.hint)
+        log = tuple(storable(line) for line in error.log[-LOG_LINES:])
 
-        await self._end(build_id, BuildState.FAILED, event, code=error.code, message=error.message)
+        def event(build: Build) -> BuildFailed:
+            return BuildFailed(**_identity(build), code=error.code, message=message, log=log, hint=hint)
+
+        await self._end(build_id, BuildState.FAILED, event, code=error.code, message=message)
 
     async def cancelled(self, build_id: UUID, reason: str) -> None:
+        reason = storable(reason)
+
         def event(build: Build) -> BuildCancelled:
             return BuildCancelled(**_identity(build), code="cancelled", message=reason)
 
         await self._end(build_id, BuildState.CANCELLED, event, code="cancelled", message=reason)
 
-    async def heard(self, consumer: str, event_id: str, news: ReleaseNews) -> bool:
-        """Note what became of a build's release; False when this event was noted before."""
+    async def heard(self, consumer: str, event_id: str, news: ReleaseNews, *, at: datetime) -> bool:
+        """Note what became of a build's release at that time; False when this event was noted before."""
         if news.build_id is None or isinstance(news, ReleaseProgress):
             return True
         async with self._database.transaction() as session:
             builds = BuildRepository(session)
             if not await builds.first_time(consumer, event_id):
                 return False
-            await builds.set_news(news.build_id, **self._said_by(news))
+            await builds.set_news(news.build_id, **_said_by(news, at))
         return True
-
-    def _said_by(self, news: ReleaseNews) -> dict[str, Any]:
-        match news:
-            case ReleaseRejected():
-                return {"verdict": Verdict.REJECTED, "code": news.code, "message": news.message}
-            case ReleaseFailed():
-                facts = {"version": news.version, "code": news.code, "message": news.message}
-                return {**facts, "verdict": Verdict.FAILED}
-            case ReleaseDeployed():
-                return {"version": news.version, "verdict": Verdict.DEPLOYED, "deployed_at": self._clock.now()}
-            case ReleaseCreated(deploys=False):
-                return {"version": news.version, "code": NOT_DEPLOYED, "message": "automatic deployment is off"}
-        return {"version": news.version}
 
     async def _end(self, build_id: UUID, state: BuildState, event: MakeEvent, **facts: Any) -> None:
         async with self._database.transaction() as session:
@@ -181,6 +173,20 @@ class BuildRecords:
         """Remove all records of a deleted app."""
         async with self._database.transaction() as session:
             await BuildRepository(session).delete_app(app)
+
+
+def _said_by(news: ReleaseNews, at: datetime) -> dict[str, Any]:
+    match news:
+        case ReleaseRejected():
+            return {"verdict": Verdict.REJECTED, "code": news.code, "message": news.message}
+        case ReleaseFailed():
+            facts = {"version": news.version, "code": news.code, "message": news.message}
+            return {**facts, "verdict": Verdict.FAILED}
+        case ReleaseDeployed():
+            return {"version": news.version, "verdict": Verdict.DEPLOYED, "deployed_at": at}
+        case ReleaseCreated(deploys=False):
+            return {"version": news.version, "code": NOT_DEPLOYED, "message": "automatic deployment is off"}
+    return {"version": news.version}
 
 
 def _identity(build: Build) -> _Identity:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from builder.domain.errors import AppGoneError
 from builder.git.repository import Repositories
 from builder.registry.images import RegistryImages
 from builder.runner.port import Runner
 from builder.services.builds import Builds
 from builder.services.logs import BuildLogs
 from builder.services.records import BuildRecords
+from builder.services.verdicts import Verdicts
+from shared.events import ReleaseRejected
 from shared.logging import get_logger
 
 log = get_logger(__name__)
@@ -23,6 +26,7 @@ class AppRemoval:
         self,
         *,
         builds: Builds,
+        verdicts: Verdicts,
         records: BuildRecords,
         repositories: Repositories,
         logs: BuildLogs,
@@ -30,6 +34,7 @@ class AppRemoval:
         images: RegistryImages | None,
     ) -> None:
         self._builds = builds
+        self._verdicts = verdicts
         self._records = records
         self._repositories = repositories
         self._logs = logs
@@ -49,7 +54,11 @@ class AppRemoval:
         if newest and newest[0].requested_at > before:
             log.warning("late_removal_skipped", app=app)
             return
-        await self._builds.stop_app(app, f"{app} was deleted")
+        gone = f"{app} was deleted"
+        await self._builds.stop_app(app, gone)
+        for build_id in self._builds.awaiting_release(app):  # which may never come
+            news = ReleaseRejected(app=app, build_id=build_id, code=AppGoneError.code, message=gone)
+            self._verdicts.deliver(news)
         await asyncio.to_thread(self._repositories.remove, app)
         await self._logs.remove(app)
         await self._runner.discard(app, None)

@@ -42,8 +42,15 @@ class Client(Sink, Protocol):
     def gone(self) -> asyncio.Event:
         """Set when the client has gone for good; the end of its input alone does not mean that."""
 
+    @property
+    def unread_since(self) -> float | None:
+        """Since when the client reads nothing of what it is sent, in the loop's time; None when it does."""
+
     def attach(self, process: GitProcess) -> None:
         """Slow this process down when the client reads slowly."""
+
+    def leave(self) -> None:
+        """Go on as if the client had gone."""
 
 
 @dataclass(frozen=True)
@@ -157,18 +164,27 @@ class GitSessions:
                         refusal("The push was closed: nothing was received for a while.").encode(), is_error=True
                     )
                     return 1
+                elif self._is_unread(client, push):
+                    log.warning("client_left", reason="it reads nothing")
+                    client.leave()
         finally:
             gone.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await gone
         return process.ended.result()
 
-    def _patience(self, client: Client, push: Push | None) -> float | None:
-        """Seconds until an upload without data counts as stalled; None when nothing is uploaded."""
-        if push is None or push.is_received:
-            return None
-        now = asyncio.get_running_loop().time()
-        return max(0.0, client.input.last_fed + self.upload_idle_timeout.total_seconds() - now) + 0.01
+    def _patience(self, client: Client, push: Push | None) -> float:
+        """Seconds until a client that sends or reads nothing may count as stalled."""
+        idle, now = self.upload_idle_timeout.total_seconds(), asyncio.get_running_loop().time()
+        since = now if push is None or push.is_received else client.input.last_fed
+        return max(0.0, since + idle - now) + 0.01
+
+    def _is_unread(self, client: Client, push: Push | None) -> bool:
+        """Whether git has waited for too long for the client to read. A client may hold itself up as long as it likes
+        while its build runs; after that others wait for their turn."""
+        if client.unread_since is None or (push is not None and push.run is not None and not push.run.done.is_set()):
+            return False
+        return asyncio.get_running_loop().time() - client.unread_since >= self.upload_idle_timeout.total_seconds()
 
     def _is_stalled(self, client: Client, push: Push | None) -> bool:
         if push is None or push.is_received:

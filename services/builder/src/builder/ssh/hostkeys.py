@@ -9,6 +9,9 @@ from pathlib import Path
 
 import asyncssh
 
+from shared.settings import SettingsError
+
+_SETTING = "BUILDER_HOST_KEY_DIR"
 # Newest first: clients take the first one that they know.
 _KINDS = {
     "ssh_host_ed25519_key": ("ssh-ed25519", {}),
@@ -21,17 +24,22 @@ def load_host_keys(directory: Path) -> Sequence[asyncssh.SSHKey]:
     """The keys of the directory; missing ones are generated. Blocks: an RSA key takes a while to find.
 
     Raises:
-        OSError: the directory cannot be read or written.
-        asyncssh.KeyImportError: a file there is not a private key.
+        SettingsError: the directory cannot be read or written, or a file there is no private key.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return [_load_or_make(directory / name, kind, options) for name, (kind, options) in _KINDS.items()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return [_load_or_make(directory / name, kind, options) for name, (kind, options) in _KINDS.items()]
+    except OSError as exc:
+        raise SettingsError(f"{_SETTING}: cannot be used: {exc.filename or directory}: {exc.strerror}") from exc
 
 
 def _load_or_make(path: Path, kind: str, options: dict[str, int]) -> asyncssh.SSHKey:
     if not path.exists():
         _write_once(path, asyncssh.generate_private_key(kind, comment="workflow-builder", **options))
-    return asyncssh.read_private_key(path)
+    try:
+        return asyncssh.read_private_key(path)
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as exc:
+        raise SettingsError(f"{_SETTING}: {path} is no private key without a password: {exc}") from exc
 
 
 def _write_once(path: Path, key: asyncssh.SSHKey) -> None:

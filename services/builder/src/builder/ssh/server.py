@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Sequence
 
 import asyncssh
 
@@ -20,6 +22,7 @@ from builder.ssh.session import GitSession
 from builder.tasks import OneShots
 from shared.errors import UnavailableError
 from shared.logging import get_logger
+from shared.settings import SettingsError
 
 log = get_logger(__name__)
 
@@ -50,11 +53,20 @@ class SshServer:
         """Listen.
 
         Raises:
-            OSError: the address is in use, or the host keys cannot be kept.
+            SettingsError: the address is in use, or the host keys cannot be kept.
         """
         settings = self._settings
         keys = await asyncio.to_thread(load_host_keys, settings.host_key_dir)
-        self._acceptor = await asyncssh.listen(
+        try:
+            self._acceptor = await self._listen(keys)
+        except OSError as exc:
+            where = f"{settings.ssh_host}:{settings.ssh_port}"
+            raise SettingsError(f"BUILDER_SSH_PORT: cannot listen on {where}: {_words(exc)}") from exc
+        log.info("ssh_listening", host=settings.ssh_host, port=self.port)
+
+    async def _listen(self, keys: Sequence[asyncssh.SSHKey]) -> asyncssh.SSHAcceptor:
+        settings = self._settings
+        return await asyncssh.listen(
             settings.ssh_host,
             settings.ssh_port,
             server_factory=self._new_connection,
@@ -78,7 +90,6 @@ class SshServer:
             keepalive_interval=settings.ssh_keepalive_interval.total_seconds(),
             keepalive_count_max=settings.ssh_keepalive_count,
         )
-        log.info("ssh_listening", host=settings.ssh_host, port=self.port)
 
     async def check(self) -> None:
         """Return when it listens; UnavailableError otherwise."""
@@ -130,3 +141,10 @@ class SshServer:
         return GitSession(
             caller, sessions=self.sessions, tasks=self._tasks, is_restarting=lambda: self._door.is_restarting
         )
+
+
+def _words(exc: OSError) -> str:
+    """The system's: event loops put their own in their place."""
+    if exc.errno is not None and exc.errno > 0:  # else of a name that leads nowhere
+        return os.strerror(exc.errno)
+    return exc.strerror or str(exc)

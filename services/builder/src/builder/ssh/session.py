@@ -40,7 +40,7 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
         self._command: str | None = None
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._process: GitProcess | None = None
-        self._is_paused = False
+        self.unread_since: float | None = None
         self._input: InputPipe | None = None
         self.gone = asyncio.Event()
 
@@ -92,20 +92,27 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._is_paused = True
+        self.unread_since = asyncio.get_running_loop().time()
         if self._process is not None:
             self._process.pause()
 
     def resume_writing(self) -> None:
-        self._is_paused = False
+        self.unread_since = None
         if self._process is not None:
             self._process.resume()
 
     def attach(self, process: GitProcess) -> None:
         """See `Client.attach`."""
         self._process = process
-        if self._is_paused:
+        if self.unread_since is not None:
             process.pause()
+
+    def leave(self) -> None:
+        """See `Client.leave`."""
+        self.gone.set()
+        self.resume_writing()
+        if self._channel is not None:
+            self._channel.abort()
 
     def take(self, data: bytes, *, is_error: bool) -> None:
         """See `Sink.take`: what a client that has gone would have read is dropped."""

@@ -60,10 +60,10 @@ def wanted_version(*names: str) -> tuple[str, str] | None:
     return None
 
 
-def check_version(language: str, there: str, wanted: tuple[str, str] | None) -> None:
-    """End the build unless the version that is there begins with the numbers that were asked for.
+def check_version(language: str, there: str, wanted: tuple[str, str] | None, *, numbers: int) -> None:
+    """End the build unless the version that is there begins with the first `numbers` numbers that were asked for.
 
-    The patch number may differ: Debian's packages move it.
+    The others may differ: Debian's packages move them.
     """
     if wanted is None:
         return
@@ -71,7 +71,7 @@ def check_version(language: str, there: str, wanted: tuple[str, str] | None) -> 
     match = re.fullmatch(r"[A-Za-z.]*-?(\d+(?:\.\d+){0,2})(?:\.x)?", text)
     if match is None:
         fail("build-failed", f"{name} says `{text}`, which is no version of {language}", f"write one such as `{there}`")
-    parts = match[1].split(".")[:2]
+    parts = match[1].split(".")[:numbers]
     if there.split(".")[: len(parts)] != parts:
         fail(
             "build-failed",

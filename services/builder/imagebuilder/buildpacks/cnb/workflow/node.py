@@ -25,7 +25,7 @@ def build() -> None:
     """Install the packages, run the `build` script, say how the app starts."""
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip("v\n")
     heading(f"Node.js app detected (Node.js {version})")
-    check_version("Node.js", version, wanted_version(".node-version", ".nvmrc"))
+    check_version("Node.js", version, wanted_version(".node-version", ".nvmrc"), numbers=1)
     package = _package()
     scripts = _table(package, "scripts")
     layers = Layers()
@@ -143,7 +143,7 @@ def _needs_tree(package: dict[str, Any]) -> bool:
 def _package() -> dict[str, Any]:
     try:
         package = json.loads(read(PACKAGE) or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         fail("build-failed", f"package.json is not valid JSON: {error}")
     if not isinstance(package, dict):
         fail("build-failed", "package.json is no JSON object")

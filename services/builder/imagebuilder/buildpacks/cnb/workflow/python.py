@@ -34,7 +34,7 @@ def build() -> None:
     """Make or keep the environment, compile the app, say how it starts."""
     version = platform.python_version()
     heading(f"Python app detected (Python {version})")
-    check_version("Python", version, wanted_version(".python-version"))
+    check_version("Python", version, wanted_version(".python-version", "runtime.txt"), numbers=2)
     if read("Procfile") is None:
         fail("no-procfile", "there is no Procfile, so nothing says how the app is started", f"add one: {_example()}")
     layers = Layers()
@@ -54,9 +54,12 @@ def dependencies() -> Dependencies:
         return Dependencies((".",), tree_key()) if read(SETUP) is not None else Dependencies((), "")
     try:
         table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         fail("build-failed", f"{PROJECT} is not valid TOML: {error}")
-    listed = table.get("project", {}).get("dependencies")
+    project = table.get("project", {})
+    if not isinstance(project, dict):
+        fail("build-failed", f"{PROJECT}: `project` is a table: write [project]")
+    listed = project.get("dependencies")
     # A project without a build backend is not a package: only its dependencies count.
     if "build-system" not in table and read(SETUP) is None:
         if not isinstance(listed or [], list) or not all(isinstance(item, str) for item in listed or []):

@@ -18,6 +18,7 @@ class KubernetesRunnerConfig:
 
     Apps may choose builder images that fit `builder_images` (patterns of `domain.builders`); `builder_run_images` says
     by such patterns what these run on, else the image does. `registry_account`, name and password, is our own there.
+    `image_pull_secrets` are names of Secrets of the namespace, with which machines pull the images of containers.
 
     `insecure_registries` speak plain HTTP; `registry_mirrors` says where images of a registry are looked up first, as
     in `{"docker.io": "mirror.example.org"}`. Quantities (`cpu`, `memory`) are Kubernetes' own; requests are what a
@@ -38,6 +39,7 @@ class KubernetesRunnerConfig:
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: Mapping[str, str] = field(default_factory=dict)
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     cpu_request: str = "100m"
     cpu_limit: str = "2"

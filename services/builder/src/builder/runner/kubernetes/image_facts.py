@@ -15,6 +15,7 @@ import httpx
 from builder.domain.builders import Reference
 from builder.registry.tokens import NoTokenError, fetch_token
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
+from shared.logging import get_logger
 
 _INDEXES: Final = (
     "application/vnd.oci.image.index.v1+json",
@@ -30,6 +31,9 @@ _SECONDS: Final = 20.0
 """For all requests about one image together: somebody waits at a `git push`."""
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _REDIRECTS: Final = 3
+
+
+log = get_logger(__name__)
 
 
 class ImageUnknownError(Exception):
@@ -71,7 +75,7 @@ class ImageReader:
                 try:
                     async with asyncio.timeout(_SECONDS):
                         return await _Repository(client, place, self._config).facts(image.repository)
-                except (ImageUnknownError, RegistryAwayError, TimeoutError, httpx.HTTPError) as exc:
+                except Exception as exc:  # names, and what registries of strangers say, may be anything
                     if place is places[-1]:
                         raise _reason(place, exc) from exc
         raise AssertionError("there is always a place")
@@ -190,4 +194,7 @@ def _reason(image: Reference, exc: Exception) -> Exception:
     if isinstance(exc, ImageUnknownError):
         return ImageUnknownError(f"{image.host} has no such image, or none that everybody may pull")
     words = str(exc) if isinstance(exc, RegistryAwayError) else "it does not answer"
+    if not isinstance(exc, RegistryAwayError | TimeoutError | httpx.HTTPError):
+        log.warning("registry_not_understood", registry=image.host, error=f"{type(exc).__name__}: {exc}")
+        words = "its name or its answer cannot be understood"
     return RegistryAwayError(f"the registry {image.host} cannot be read now: {words}")

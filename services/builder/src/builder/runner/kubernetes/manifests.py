@@ -11,7 +11,7 @@ from typing import Final
 
 from builder.domain.dryccfile import dockerfiles
 from builder.domain.images import WEB, cache_repository, image_repository, tag_of
-from builder.domain.variables import DISABLE_CACHE, app_variables, is_disabled
+from builder.domain.variables import DISABLE_CACHE, app_variables, is_disabled, is_file_name
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import APP, BUILD
 from builder.runner.kubernetes.steps import IN_MEMORY, Part, Step, pod_security, steps_of
@@ -52,9 +52,21 @@ def render(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> tuple
 
 def variables_of(spec: BuildSpec, plan: Plan) -> dict[str, str]:
     """What the build sees of the app's config: Dockerfiles as files that they ask for by name, buildpacks as their
-    environment, in which some names are not the app's."""
+    environment, in which some names are not the app's and two are ours (builder.md 11 and 13.4)."""
     values = spec.config.group("global")
-    return values if plan.stack == "container" else app_variables({**values, **plan.arguments})
+    if plan.stack != "container":
+        values = app_variables({**values, **plan.arguments}) | {"DRYCC_APP": spec.app, "SOURCE_VERSION": spec.sha}
+    return {name: value for name, value in values.items() if is_file_name(name)}
+
+
+def left_out_of(spec: BuildSpec, plan: Plan) -> list[str]:
+    """Names of the app's variables that the build does not get, or not with the app's value."""
+    given = variables_of(spec, plan)
+    return sorted(
+        name
+        for name, value in spec.config.group("global").items()
+        if name not in given or (given[name] != value and name not in plan.arguments)
+    )
 
 
 def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> dict[str, object]:
@@ -66,6 +78,7 @@ def request_of(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> d
         "sha": spec.sha,
         "stack": plan.stack,
         "source_url": f"{config.source_url.rstrip('/')}/builds/{spec.build_id}/source",
+        "source_max_bytes": spec.limits.disk_bytes,
         "image": image_of(spec, config),
         "insecure_registries": list(config.insecure_registries),
         "registry_mirrors": dict(config.registry_mirrors),
@@ -129,6 +142,8 @@ def _job(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig, values: Ma
         "containers": containers[-1:],
         "volumes": _volumes(spec, steps, values),
     }
+    if config.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in config.image_pull_secrets]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -15,7 +15,7 @@ from builder.runner.kubernetes.absence import AWAY, BACK, telling_absence
 from builder.runner.kubernetes.builder_images import BuilderImages
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
 from builder.runner.kubernetes.kinds import EVENT, FIELD_MANAGER, JOB, KINDS, SECRET
-from builder.runner.kubernetes.manifests import STATIC_START, name_of, render, variables_of
+from builder.runner.kubernetes.manifests import STATIC_START, left_out_of, name_of, render
 from builder.runner.kubernetes.sources import Sources
 from builder.runner.kubernetes.states import (
     containers_of,
@@ -82,7 +82,7 @@ class KubernetesRunner:
         await self._sources.put(source, spec)
         for note in plan.notes:
             await log.write(f"---> {note}\n")
-        if left_out := sorted(spec.config.group("global").keys() - variables_of(spec, plan).keys()):
+        if left_out := left_out_of(spec, plan):
             await log.write(f"---> Not given to the build, because it needs its own: {', '.join(left_out)}\n")
         return await self._carry_out(spec, plan, log)
 

@@ -25,6 +25,10 @@ _PHASES: Final[Mapping[tuple[str, int], tuple[BuildFailureCode, str, str]]] = {
     ("build", 51): ("build-failed", "a buildpack of the builder image failed; its words are above", ""),
 }
 _DEADLINE: Final = "DeadlineExceeded"
+_STOPPED: Final = "the build was stopped from outside"
+_KILLED: Final = (137, 143)
+# The beginning of the kubelet's words where not the pod has used too much but its machine has too little.
+_SHORT_OF: Final = "The node was low on resource"
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ def has_started(pod: Manifest, container: str) -> bool:
 
 
 def is_over(pod: Manifest) -> bool:
-    """Nothing of the pod will run any more."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    """Nothing of the pod will run any more, or nobody will tell: the phase of one whose machine is lost stays."""
+    if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return True
+    return (_disruption(pod) or {}).get("reason") == "DeletionByTaintManager"
 
 
 def containers_of(pod: Manifest) -> tuple[str, ...]:
@@ -82,13 +88,33 @@ def failure_of(pod: Manifest) -> BuildFailedError:
     if status.get("reason") == _DEADLINE:
         return BuildFailedError("build-timeout", "the build took too long and was stopped", hint=_deadline_hint(pod))
     if status.get("reason") == "Evicted":
-        return BuildFailedError("disk-limit", str(status.get("message") or "the build was evicted"), hint=_DISK_HINT)
+        message = str(status.get("message") or "the build was evicted")
+        if message.startswith(_SHORT_OF):
+            return BuildFailedError("interrupted", message, hint=_PLATFORM_HINT)
+        return BuildFailedError("disk-limit", message, hint=_DISK_HINT)
+    taken = _taken_away(pod)
     for container in containers_of(pod):
         end = ended(pod, container)
         if end is not None and end.exit_code != 0:
-            return _failure_of_container(end)
-    message = str(status.get("message") or status.get("reason") or "the build's pod ended without a reason")
+            return _failure_of_container(end, taken)
+    message = taken or str(status.get("message") or status.get("reason") or "the build's pod ended without a reason")
     return BuildFailedError("interrupted", message, hint=_PLATFORM_HINT)
+
+
+def _taken_away(pod: Manifest) -> str:
+    """Why the cluster has stopped the pod, such as its machine being emptied, shut down, or lost; else empty."""
+    status = pod.get("status") or {}
+    if (disruption := _disruption(pod)) is not None:
+        return f"{_STOPPED}: {disruption.get('message') or disruption.get('reason')}"
+    if status.get("reason") in ("Terminated", "NodeShutdown", "Shutdown", "Preempting", "NodeLost"):
+        return f"{_STOPPED}: {status.get('message') or status.get('reason')}"
+    return f"{_STOPPED}: its pod was deleted" if (pod.get("metadata") or {}).get("deletionTimestamp") else ""
+
+
+def _disruption(pod: Manifest) -> Mapping[str, Any] | None:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    is_one = (one for one in conditions if one.get("type") == "DisruptionTarget" and one.get("status") == "True")
+    return next(is_one, None)
 
 
 def failure_of_job(job: Manifest) -> BuildFailedError | None:
@@ -112,10 +138,13 @@ def images_of(pod: Manifest) -> dict[str, str] | None:
     return None
 
 
-def _failure_of_container(end: Ended) -> BuildFailedError:
+def _failure_of_container(end: Ended, taken: str) -> BuildFailedError:
     told = _report(end.message).get("error")
-    if isinstance(told, dict) and told.get("code") in _CODES:
-        code = cast(BuildFailureCode, told["code"])
+    code = cast(BuildFailureCode, told["code"]) if isinstance(told, dict) and told.get("code") in _CODES else None
+    # A build that somebody cancels ends here, and its pod is not asked: this one was told to stop by the cluster.
+    if code == "cancelled" or (code is None and taken and end.exit_code in _KILLED and end.reason != "OOMKilled"):
+        return BuildFailedError("interrupted", taken or _STOPPED, hint=_PLATFORM_HINT)
+    if isinstance(told, dict) and code is not None:
         return BuildFailedError(
             code, str(told.get("message") or "no reason was given"), hint=str(told.get("hint") or "")
         )

@@ -21,6 +21,7 @@ from shared.containers import CHROOT, TOOLS, ToolFinder
 
 REPOSITORY = "localhost/workflow"
 _TOOL_FLAGS = {"docker": ("--progress", "plain"), "buildah": CHROOT}
+_CONTINUED = re.compile(r"\\[ \t]*\r?\n")
 _ARG = re.compile(r"^[ \t]*ARG[ \t]+(?P<names>.+)$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -121,7 +122,8 @@ async def _argument_values(context: BuildContext, image: Image, common: Mapping[
     """
     text = await context.read_text(image.dockerfile) or ""
     offered = app_variables(context.spec.config.group("global") | dict(common) | dict(image.arguments))
-    declared = [word.partition("=")[0] for match in _ARG.finditer(text) for word in match["names"].split()]
+    lines = _CONTINUED.sub(" ", text)
+    declared = [word.partition("=")[0] for match in _ARG.finditer(lines) for word in match["names"].split()]
     return {name: offered[name] for name in declared if name in offered}
 
 

@@ -190,7 +190,7 @@ def _table(package: dict[str, object], name: str) -> dict[str, object]:
 def _parsed(text: str) -> dict[str, object]:
     try:
         package = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise BuildFailedError("build-failed", f"{PACKAGE} is not valid JSON: {exc}") from exc
     if not isinstance(package, dict):
         raise BuildFailedError("build-failed", f"{PACKAGE} is not a JSON object")

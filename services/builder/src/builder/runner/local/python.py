@@ -95,14 +95,16 @@ def _project(context: BuildContext, text: str) -> Dependencies:
 async def _project_dependencies(context: BuildContext, text: str, setup: str | None) -> Dependencies:
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise BuildFailedError("build-failed", f"{PROJECT} is not valid TOML: {exc}") from exc
     locks = [name for name in _LOCK_FILES if await context.read(name) is not None]
     if locks:
         await context.steps.heading(f"{locks[0]} is not read; to pin versions, export it to {REQUIREMENTS}")
     # Without a word about it, pip builds a project that has a setup.py with setuptools (PEP 517).
     project, has_build_system = content.get("project"), "build-system" in content or setup is not None
-    if not isinstance(project, dict) or "dependencies" in project.get("dynamic", ()):
+    if project is not None and not isinstance(project, dict):
+        raise BuildFailedError("build-failed", f"{PROJECT}: `project` is a table: write [project]")
+    if project is None or "dependencies" in _words(project.get("dynamic")):
         return _project(context, text + (setup or "")) if has_build_system else Dependencies("dependencies")
     listed = project.get("dependencies", [])
     if not isinstance(listed, list) or not all(isinstance(item, str) and "\n" not in item for item in listed):
@@ -111,6 +113,10 @@ async def _project_dependencies(context: BuildContext, text: str, setup: str | N
     return Dependencies(
         "dependencies", {"dependencies": listed}, listed=tuple(listed), installs_project=has_build_system
     )
+
+
+def _words(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 async def _environment(context: BuildContext, python: Interpreter, dependencies: Dependencies) -> Path:
