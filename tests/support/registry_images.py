@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,10 +27,22 @@ class TestedRegistry:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return httpx.request(verb, url, content=content, headers=given, auth=self._auth, trust_env=False, timeout=30)
 
-    def push(self, repository: str, tag: str, content: str = "", created: datetime | None = None) -> str:
-        """Push an image that depends on `content` alone; its reference with digest."""
+    def push(
+        self,
+        repository: str,
+        tag: str,
+        content: str = "",
+        created: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Push an image that depends on `content` alone; its reference with digest. Its layer, `sha256:0` when it is
+        unpacked, cannot be."""
         facts: dict[str, Any] = {"architecture": "amd64", "os": "linux", "history": [{"comment": content}]}
-        config = json.dumps(facts | ({"created": created.isoformat()} if created else {})).encode()
+        if created:
+            facts["created"] = created.isoformat()
+        if labels is not None:
+            facts |= {"config": {"Labels": dict(labels)}, "rootfs": {"type": "layers", "diff_ids": ["sha256:0"]}}
+        config = json.dumps(facts).encode()
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,

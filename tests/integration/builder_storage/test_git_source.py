@@ -176,4 +176,4 @@ async def test_weakness_10_a_large_archive_is_never_held_in_memory(
     measured = json.loads(output)
     assert measured["size"] > 200 * MIB
     assert measured["put"] < 20
-    assert measured["open"] < 20
+    assert measured["open"] < 40  # 9 to 16; on a busy machine more threads of the library keep a piece each

@@ -71,6 +71,7 @@ async def test_wrong_password_shows_the_form_again(passport: Passport) -> None:
 
 
 async def test_login_is_throttled(passport: Passport) -> None:
+    passport.clock.stop()
     for _ in range(10):
         assert (await passport.log_in(password="wrong")).status_code == 200
     response = await passport.log_in()
@@ -80,6 +81,7 @@ async def test_login_is_throttled(passport: Passport) -> None:
 
 
 async def test_login_is_throttled_by_address(passport: Passport) -> None:
+    passport.clock.stop()
     statuses = [(await passport.log_in(f"user{number}", "wrong")).status_code for number in range(51)]
     assert statuses == [200] * 50 + [429]
 

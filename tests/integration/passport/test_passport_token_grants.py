@@ -90,6 +90,7 @@ async def test_password_grant_is_for_registered_clients(passport: Passport) -> N
 
 
 async def test_account_is_throttled(passport: Passport) -> None:
+    passport.clock.stop()
     form = {"grant_type": "password", "username": ADMIN[0]}
     wrong = [await passport.token("controller", **form, password="wrong") for _ in range(10)]
     assert {response.status_code for response in wrong} == {400}
@@ -102,6 +103,7 @@ async def test_account_is_throttled(passport: Passport) -> None:
 
 
 async def test_parallel_guesses_count(passport: Passport) -> None:
+    passport.clock.stop()
     form = {"grant_type": "password", "username": ADMIN[0], "password": "wrong"}
     responses = await asyncio.gather(*(passport.token("controller", **form) for _ in range(30)))
     statuses = sorted(response.status_code for response in responses)
@@ -114,6 +116,7 @@ async def test_address_is_throttled_where_it_is_known(passport: Passport) -> Non
         form = {"grant_type": "password", "username": f"guess{number}", "password": "wrong"}
         return (await passport.ask("controller", form, headers=headers)).status_code
 
+    passport.clock.stop()
     # The peer of these requests is one and the same; without the header nothing is known of the person.
     assert {await attempt(number, None) for number in range(52)} == {400}
     known = [await attempt(number, "192.0.2.1") for number in range(100, 152)]

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from shared.db import Database, DatabaseAwayError, database, is_database_away
 from shared.web import create_service_app
@@ -103,3 +104,14 @@ def _add_route(app: FastAPI, used: Database) -> None:
     @app.get("/")
     async def root() -> None:
         await ask(used)
+
+
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [("CAST(:value AS text)", "a\0b"), ("CAST(:value AS text)", "\udce9"), ("CAST(:value AS int)", 2**40)],
+)
+async def test_a_value_that_cannot_be_stored_is_no_absence(used: Database, statement: str, value: object) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with used.transaction() as session:
+            await session.execute(text(f"SELECT {statement}"), {"value": value})
+    assert not is_database_away(caught.value)

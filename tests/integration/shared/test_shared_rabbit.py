@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import aio_pika
 import pytest
 import pytest_asyncio
+from aio_pika import RobustConnection
 
 from shared.bus import NotDeliveredError
 from shared.bus.rabbit import RabbitBus
@@ -132,3 +134,19 @@ async def test_a_broker_that_is_not_there_is_an_error_to_publish_only() -> None:
         await bus.subscribe(consumer="t.later", patterns=["#"], handler=Recorder())
     finally:
         await bus.close()
+
+
+async def test_an_attempt_to_connect_that_failed_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    bus = RabbitBus(f"amqp://guest@127.0.0.1:{port}/")
+    made: list[RobustConnection] = []
+
+    def watch(connection: RobustConnection, *arguments: Any, **options: Any) -> None:
+        made.append(connection)
+        original(connection, *arguments, **options)
+
+    original = RobustConnection.__init__
+    monkeypatch.setattr(RobustConnection, "__init__", watch)
+    with pytest.raises(NotDeliveredError):
+        await bus.ping()
+    assert [connection.is_closed for connection in made] == [True]

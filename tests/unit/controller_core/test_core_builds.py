@@ -50,6 +50,7 @@ def test_missing_and_malformed_fields_are_all_told() -> None:
     assert errors(**BASE, procfile=None, dryccfile=None, dockerfile=None) == {
         field: ["This field may not be null."] for field in ("procfile", "dryccfile", "dockerfile")
     }
+    assert errors(**BASE, dockerfile="FROM a\0b") == {"dockerfile": ["Null characters are not allowed."]}
     assert errors(image=["x"], stack=None) == {
         "image": ["Not a valid string."],
         "stack": ["This field may not be null."],

@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-import aio_pika
-from aio_pika.abc import (
-    AbstractIncomingMessage,
-    AbstractRobustChannel,
-    AbstractRobustConnection,
-    AbstractRobustQueue,
-)
+from aio_pika import RobustConnection
+from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustQueue
+from aio_pika.connection import make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
@@ -51,7 +47,7 @@ class RabbitBus:
     def __init__(self, url: str, *, retry_delays: Sequence[timedelta] = RETRY_DELAYS) -> None:
         self._url = url
         self._delays = tuple(retry_delays)
-        self._connection: AbstractRobustConnection | None = None
+        self._connection: RobustConnection | None = None
         self._publisher: AbstractRobustChannel | None = None
         self._connecting = asyncio.Lock()
         self._subscribing: set[asyncio.Task[None]] = set()
@@ -125,15 +121,22 @@ class RabbitBus:
             if self._closed:
                 raise NotDeliveredError("the bus is closed")
             if self._connection is None:
-                self._connection = await aio_pika.connect_robust(
-                    self._url, timeout=_CONNECT_SECONDS, reconnect_interval=_RECONNECT_SECONDS
-                )
+                self._connection = await self._connected()
             if self._publisher is None:
                 channel = self._connection.channel(publisher_confirms=True, on_return_raises=True)
                 await channel.initialize()
                 await declare_exchange(channel)
                 self._publisher = channel
             return self._publisher
+
+    async def _connected(self) -> RobustConnection:
+        connection = RobustConnection(make_url(self._url), reconnect_interval=_RECONNECT_SECONDS)
+        try:
+            await connection.connect(timeout=_CONNECT_SECONDS)
+        except BaseException:
+            await connection.close()  # else it would close itself when it is found in the garbage
+            raise
+        return connection
 
     async def _establish(self, subscription: _Subscription) -> None:
         retry = retry_if_exception_type(_AWAY)

@@ -27,6 +27,7 @@ _LOCK_POOL_OVERFLOW: Final = 14
 # Classes of SQLSTATE (appendix A of PostgreSQL's manual): connection exception, insufficient resources, and the
 # server's own comings and goings.
 _AWAY_STATES: Final = ("08", "53", "57P")
+_DATA_STATES: Final = "22"
 # What a vanished machine had locked is free after 25 s, instead of the two hours of most systems.
 _KEEP_ALIVE: Final = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 log = get_logger(__name__)
@@ -98,8 +99,11 @@ def is_database_away(exc: BaseException) -> bool:
     """Whether `exc` says that the database cannot be reached now, rather than that a statement is wrong."""
     if isinstance(exc, DatabaseAwayError | OSError | PoolTimeoutError):  # TimeoutError is an OSError
         return True
-    is_wrong = isinstance(exc, ProgrammingError | DataError | IntegrityError | NotSupportedError)
-    return isinstance(exc, DBAPIError) and not is_wrong
+    if not isinstance(exc, DBAPIError) or isinstance(exc, ProgrammingError | IntegrityError | NotSupportedError):
+        return False
+    # What the driver cannot encode comes as a general error with the class of data exceptions.
+    state = getattr(exc.orig, "sqlstate", None) or ""
+    return not (isinstance(exc, DataError) or state.startswith(_DATA_STATES))
 
 
 class Database:

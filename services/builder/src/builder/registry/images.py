@@ -47,14 +47,14 @@ class RegistryImages:
         return await self._delete(repository, digests)
 
     async def tags(self, app: str) -> dict[str, int]:
-        """The tags of images that builds of the app have pushed, with the numbers of the builds."""
+        """Some of the tags of images that builds of the app have pushed, with the numbers of the builds."""
         tags = await self._client.tags(image_repository(app))
-        return {tag: number for tag in tags if (number := number_of(tag)) is not None}
+        return {tag: number for tag in _some(tags) if (number := number_of(tag)) is not None}
 
-    async def remove_tagged(self, app: str, tags: Sequence[str], *, used: Collection[str]) -> None:
-        """Remove the images that have these tags, but for those that are `used`, which are references."""
+    async def remove_tagged(self, app: str, tag: str, *, used: Collection[str]) -> None:
+        """Remove the image that has this tag, unless it is `used`, which are references."""
         repository = image_repository(app)
-        found = await self._digests(repository, _some(tags))
+        found = await self._digests(repository, [tag])
         await self._delete(repository, [one for one in found if f"{self._host}/{repository}@{one}" not in used])
 
     async def remove_app(self, app: str) -> None:

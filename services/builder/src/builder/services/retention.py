@@ -68,7 +68,8 @@ class Retention:
     async def after_build(self, app: str) -> None:
         """The app has one build more: clean up, unless something is away. The next sweep tries again."""
         try:
-            await self.clean(app)
+            if len(await self._products(app)) > self._kept:  # else all of them stay
+                await self.clean(app)
         except Exception as exc:
             if not is_expected(exc):
                 raise
@@ -148,12 +149,14 @@ class Retention:
         """What builds have pushed that failed, or were cancelled, before all their images were made."""
         tags = await images.tags(app)
         async with self._database.session() as session:
-            builds = ProductRepository(session)
-            useless = await builds.without_result(app, set(tags.values()))
-            products = await builds.of_app(app)
-        if useless and all(one.state.is_final for one in products):
-            used = {image for one in products for image in one.images}
-            await images.remove_tagged(app, [tag for tag, number in tags.items() if number in useless], used=used)
+            useless = await ProductRepository(session).without_result(app, set(tags.values()))
+        for tag, number in tags.items():
+            if number not in useless:
+                continue
+            products = await self._products(app)  # each time: what is built now may come to the same image
+            if any(not one.state.is_final for one in products):
+                return
+            await images.remove_tagged(app, tag, used={image for one in products for image in one.images})
 
 
 def is_expected(error: Exception) -> bool:

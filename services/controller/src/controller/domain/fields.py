@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from controller.domain.errors import InvalidFieldsError
+from controller.domain.json_text import NULL_CHARACTERS
 from controller.domain.schemas import HIDDEN
 from controller.domain.shown import wrong_type
 
@@ -53,6 +54,8 @@ class FieldChecker:
             self.fail(field, NOT_TEXT)
             return ""
         text = str(value).strip()
+        if "\0" in text:  # bodies of requests hold none, what comes as an event may
+            self.fail(field, NULL_CHARACTERS)
         if required and not text:
             self.fail(field, BLANK)
         if most is not None and len(text) > most:

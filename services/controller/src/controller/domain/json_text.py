@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any, Final, NoReturn
 
+NULL_CHARACTERS: Final = "Null characters are not allowed."
 MOST_DEPTH: Final = 100
 """How deep values may be nested; what handles them goes by recursion."""
 
@@ -55,7 +56,7 @@ def _check_storable(value: Any) -> None:
     """PostgreSQL stores neither U+0000 nor halves of surrogate pairs."""
     if isinstance(value, str):
         if "\0" in value:
-            raise ValueError("Null characters are not allowed.")
+            raise ValueError(NULL_CHARACTERS)
         value.encode("utf-8")
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -25,6 +25,8 @@ _PATHS = {
     "platform": "/platform",
     "report": "/layers/report.toml",
 }
+# What files and images of strangers lead to, which may say anything.
+_ODD = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _TEXTS = ("cache-image", "previous-image", "run-image", "log-level")
 
 
@@ -46,7 +48,7 @@ def main(argv: list[str]) -> int:
     except RegistryError as error:
         tell(PhaseError(status, str(error), hint=_registry_hint(error)))
         return status
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # files of strangers may say anything
+    except _ODD as error:
         tell(PhaseError(status, f"{Path(argv[0]).name}: {error}", code="disk-full" if _is_full(error) else "internal"))
         return status
     return 0
@@ -89,7 +91,7 @@ def restore_layers(options: argparse.Namespace) -> None:
     try:
         cache = registry.find(Name.parse(options.cache_image)) if options.cache_image else None
         back = restore(registry, cache, _analyzed(registry, options.analyzed, "image"), group, options.layers)
-    except RegistryError as error:
+    except (RegistryError, *_ODD) as error:
         print(f"---> Starting without the cache: {error}", flush=True)
         return
     if back:

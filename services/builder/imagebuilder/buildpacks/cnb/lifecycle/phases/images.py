@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -267,7 +268,8 @@ def restore(
 ) -> list[str]:
     """Lay out what earlier builds left; names of the layers whose files are back.
 
-    A layer of which only the image before knows comes back as its `.toml`. Raises RegistryError or OSError.
+    A layer of which only the image before knows comes back as its `.toml`. Raises RegistryError or OSError, and
+    whatever odd metadata lead to; what is laid out by then is whole.
     """
     cached, launched = metadata_of(cache, CACHE_METADATA), metadata_of(previous, METADATA)
     stored, back = Stored.of(cache), []
@@ -283,13 +285,21 @@ def restore(
                 continue  # its files were to come back, and are gone
             folder.mkdir(exist_ok=True)
             if (id_, name) in cached and cache is not None and facts["sha"] in stored.layers:
-                with tempfile.NamedTemporaryFile(prefix="cached-") as file:
-                    registry.download(cache.name, stored.layers[facts["sha"]][0], Path(file.name))
-                    unpack(Path(file.name), folder / name)
+                _lay_out(registry, cache, stored.layers[facts["sha"]][0], folder / name)
                 back.append(f"{id_}:{name}")
             (folder / f"{name}.toml").unlink(missing_ok=True)
             (folder / f"{name}.toml").write_text(toml({"metadata": dict(facts.get("data") or {})}))
     return back
+
+
+def _lay_out(registry: Registry, cache: Image, digest: str, path: Path) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(prefix="cached-") as file:
+            registry.download(cache.name, digest, Path(file.name))
+            unpack(Path(file.name), path)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def _entry(digest: str, size: int) -> dict[str, Any]:
