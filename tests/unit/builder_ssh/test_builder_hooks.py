@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from builder.git.hooks import HookRequest, HookServer, HookWriter
+from builder.git.hooks import MAX_REQUEST_BYTES, HookRequest, HookServer, HookWriter
 
 
 class Answers:
@@ -93,6 +93,18 @@ async def test_nonsense_is_refused(server: HookServer[str]) -> None:
             writer.write(request)
             assert (await reader.read()).endswith(b"\x001\n")
             writer.close()
+
+
+async def test_more_refs_than_a_push_may_have_are_refused_with_a_reason(
+    server: HookServer[str], answers: Answers
+) -> None:
+    line = f"{'0' * 40} {'a' * 40} refs/tags/{'x' * 80}-"
+    refs = "".join(f"{line}{number}\n" for number in range(MAX_REQUEST_BYTES // len(line)))
+    with server.expect("push") as token:
+        status, output = await run_hook(server, token, refs)
+    assert status == 1
+    assert "more than 16 MiB in one push; push the deploy branch alone" in output
+    assert answers.seen == []
 
 
 async def test_a_hook_that_dies_cancels_its_handler(server: HookServer[str], answers: Answers) -> None:

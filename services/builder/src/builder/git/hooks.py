@@ -26,6 +26,7 @@ P = TypeVar("P")
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 REQUEST_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
+_CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,9 @@ class HookServer(Generic[P]):
         except asyncio.IncompleteReadError as exc:
             if exc.partial:
                 log.warning("hook_request_refused", reason="cut off")
-        except (TimeoutError, asyncio.LimitOverrunError, ValueError, KeyError) as exc:
+        except asyncio.LimitOverrunError:
+            await self._refuse_size(reader, hook)
+        except (TimeoutError, ValueError, KeyError) as exc:
             log.warning("hook_request_refused", reason=type(exc).__name__)
             await hook.write(refusal("The builder did not understand its own hook; this is a bug.").encode())
             await hook.end(1)
@@ -150,6 +153,18 @@ class HookServer(Generic[P]):
             await hook.end(1)
             return
         await self._until_done_or_dead(reader, hook, push, request)
+
+    async def _refuse_size(self, reader: asyncio.StreamReader, hook: HookWriter) -> None:
+        """The hook listens when it has said all."""
+        end = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                while end != b"\n\n" and (data := await reader.read(_CHUNK_BYTES)):
+                    end = (end + data)[-2:]
+        most = MAX_REQUEST_BYTES // (1024 * 1024)
+        text = f"Names of more than {most} MiB in one push; push the deploy branch alone, and the rest in several goes."
+        await hook.write(refusal(text).encode())
+        await hook.end(1)
 
     async def _until_done_or_dead(
         self, reader: asyncio.StreamReader, hook: HookWriter, push: P, request: HookRequest

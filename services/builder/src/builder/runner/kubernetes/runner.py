@@ -83,7 +83,8 @@ class KubernetesRunner:
         for note in plan.notes:
             await log.write(f"---> {note}\n")
         if left_out := left_out_of(spec, plan):
-            await log.write(f"---> Not given to the build, because it needs its own: {', '.join(left_out)}\n")
+            why = "it has its own or cannot have the name"
+            await log.write(f"---> Not given to the build, as {why}: {', '.join(left_out)}\n")
         return await self._carry_out(spec, plan, log)
 
     async def resume(self, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
