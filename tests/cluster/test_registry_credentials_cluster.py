@@ -64,6 +64,11 @@ class Registry:
         assert isinstance(event, BuildSucceeded)
         return event.image
 
+    def split(self, image: str) -> tuple[str, str]:
+        """Repository and digest of an image in it."""
+        name, _, digest = image.removeprefix(f"{self.host}/").partition("@")
+        return name, digest
+
     async def secrets(self) -> list[dict[str, str]]:
         """What the Secrets of builds hold now."""
         found = await asyncio.to_thread(self.kubectl.get, "secrets", "-n", self.place.namespace)
@@ -84,8 +89,13 @@ def build_namespace(tmp_path: Path, kubectl: Kubectl) -> Iterator[BuildPlace]:
 
 @pytest_asyncio.fixture
 async def registry(
-    tmp_path: Path, build_namespace: BuildPlace, kubectl: Kubectl, make_database: MakeDatabase
+    tmp_path: Path,
+    build_namespace: BuildPlace,
+    kubectl: Kubectl,
+    make_database: MakeDatabase,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Registry]:
+    """Its parameter is an organization."""
     load_host_keys(tmp_path / "ssh")
     images = await asyncio.to_thread(build_images)
     port, address, pair = free_port(), address_of_machine(), signing_pair()
@@ -97,6 +107,7 @@ async def registry(
             **build_settings(build_namespace, images, storage=tmp_path / "storage", port=port),
             **token_settings(pair),
             "registry": host,
+            "registry_organization": getattr(request, "param", ""),
             "insecure_registries": [REGISTRY_OF_PODS, host],
         }
         world = await stack.enter_async_context(
@@ -127,15 +138,29 @@ async def test_a_dockerfile_is_pushed_with_the_account_of_its_build(registry: Re
     assert await build.push("pie/pie") == 401
     assert await build.push("shop/shop", "by-hand") == 201
 
-    name, _, digest = (await pushing).removeprefix(f"{registry.host}/").partition("@")
+    name, digest = registry.split(await pushing)
     assert name == "shop/shop"
     assert await RegistryClient(registry.host, *MACHINE).pull(name, digest) == 200
     assert await registry.tags("shop/cache")
     assert await build.push("shop/shop", "by-hand") == 401
 
 
-async def test_buildpacks_push_with_the_account_of_their_build(registry: Registry) -> None:
-    name, _, digest = (await registry.push("pie", dict(PYTHON))).removeprefix(f"{registry.host}/").partition("@")
-    assert name == "pie/pie"
+@pytest.mark.parametrize(
+    ("registry", "image", "cache"),
+    [("", "pie/pie", "pie/cache"), ("my/team", "my/team/pie", "my/team/pie.cache")],
+    indirect=["registry"],
+    ids=["", "organization"],
+)
+async def test_buildpacks_push_with_the_account_of_their_build(registry: Registry, image: str, cache: str) -> None:
+    name, digest = registry.split(await registry.push("pie", dict(PYTHON)))
+    assert name == image
     assert await RegistryClient(registry.host, *MACHINE).pull(name, digest) == 200
-    assert await registry.tags("pie/cache") == ["buildpack"]
+    assert await registry.tags(cache) == ["buildpack"]
+
+
+@pytest.mark.parametrize("registry", ["my/team"], indirect=True)
+async def test_a_dockerfile_is_pushed_below_an_organization(registry: Registry) -> None:
+    name, digest = registry.split(await registry.push("shop", {"Dockerfile": DOCKERFILE}))
+    assert name == "my/team/shop"
+    assert await RegistryClient(registry.host, *MACHINE).pull(name, digest) == 200
+    assert await registry.tags("my/team/shop.cache")

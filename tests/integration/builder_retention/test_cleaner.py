@@ -20,9 +20,11 @@ from pydantic import SecretStr
 from builder.background.cleaner import Cleaner
 from builder.domain.builds import Build, number_after
 from builder.domain.errors import ControllerUnavailableError, RegistryUnavailableError, StorageUnavailableError
+from builder.domain.images import image_repository
 from builder.git.repository import Repositories
 from builder.registry.client import RegistryClient
 from builder.registry.images import RegistryImages
+from builder.repositories.products import ProductRepository
 from builder.runner.kubernetes.sources import Sources
 from builder.runner.port import AppConfig, BuildFailedError, BuildLimits, BuildResult, BuildSpec, Log, Plan, Tree
 from builder.services.controller import BuilderKey, ControllerClient
@@ -82,11 +84,12 @@ class PushingRunner(ScriptedRunner):
 
     registry: TestedRegistry | None = None
     content: str = ""
+    organization: str = ""
 
     async def build(self, source: Path | Tree, spec: BuildSpec, plan: Plan, log: Log) -> BuildResult:
         result = await super().build(source, spec, plan, log)
         assert self.registry is not None
-        repository, tag = f"{spec.app}/{spec.app}", f"git-{spec.number}"
+        repository, tag = image_repository(spec.app, self.organization), f"git-{spec.number}"
         web = self.registry.push(repository, tag, self.content or str(spec.number))
         worker = self.registry.push(repository, f"{tag}-worker", f"worker {self.content or spec.number}")
         return BuildResult(web, result.stack, result.procfile, {}, "", images=(web, worker))
@@ -135,7 +138,8 @@ class Place:
 
 
 @pytest_asyncio.fixture
-async def place(short: Path, make_database: MakeDatabase) -> AsyncIterator[Place]:
+async def place(short: Path, make_database: MakeDatabase, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """Its parameter is the organization that images are removed from."""
     port = free_port()
     host = f"127.0.0.1:{port}"
     registry, far_side = TestedRegistry(host), KeepingSide(builder_key=KEY)
@@ -157,7 +161,8 @@ async def place(short: Path, make_database: MakeDatabase) -> AsyncIterator[Place
         http = await stack.enter_async_context(create_client(base_url=url, auth=BuilderKey(SecretStr(KEY))))
         controller = ControllerClient(http, timeout=timedelta(seconds=5))
         plain = await stack.enter_async_context(create_client(base_url=f"http://{host}"))
-        images = RegistryImages(RegistryClient(plain, host=host, is_insecure=True, account=None), host=host)
+        client = RegistryClient(plain, host=host, is_insecure=True, account=None)
+        images = RegistryImages(client, host=host, organization=getattr(request, "param", ""))
         storage = short / "storage"
         sources = Sources(Archives(StorageConfig(f"file://{storage}")), max_bytes=1000)
         context, clock = world.context, FakeClock(datetime.now(UTC))
@@ -262,6 +267,26 @@ async def test_what_can_be_rolled_back_to_stays_and_the_rest_goes(place: Place) 
     await place.retention.clean("shop")
     assert place.tags() == ["git-4", "git-4-worker"]
     assert len(await place.world.context.records.page(app="shop", before=None, limit=9)) == 4
+
+
+@pytest.mark.parametrize("place", ["team"], indirect=True)
+async def test_images_from_before_an_organization_stay_and_those_below_it_are_cleaned(place: Place) -> None:
+    before = [await place.push() for _ in range(2)]
+    place.runner.organization = "team"
+    after = [await place.push() for _ in range(3)]
+    place.far_side.kept = {before[0].id, after[1].id}
+
+    for _ in range(2):
+        assert await place.retention.clean("shop")
+
+    assert place.tags() == ["git-1", "git-1-worker", "git-2", "git-2-worker"]
+    assert place.registry.tags("team/shop") == ["git-4", "git-4-worker", "git-5", "git-5-worker"]
+    async with place.world.context.database.session() as session:
+        known = {one.build_id: one.images for one in await ProductRepository(session).of_app("shop")}
+    assert set(known) == {before[0].id, after[1].id, after[2].id}
+    assert all(
+        f"/{'shop' if build == before[0].id else 'team'}/shop@" in one for build in known for one in known[build]
+    )
 
 
 async def test_an_image_that_a_kept_build_has_too_stays(place: Place) -> None:

@@ -30,9 +30,12 @@ HTPASSWD = "ana:$2b$04$oD99Ht/Ts5MQkoOx0uAcke0yUrk83bAcS6p7/IcNdukN6wPINl2Mu\n"
 
 
 @asynccontextmanager
-async def images_in(host: str, account: Account | None = None) -> AsyncIterator[RegistryImages]:
+async def images_in(
+    host: str, account: Account | None = None, *, organization: str = ""
+) -> AsyncIterator[RegistryImages]:
     async with create_client(base_url=f"http://{host}") as client:
-        yield RegistryImages(RegistryClient(client, host=host, is_insecure=True, account=account), host=host)
+        registry = RegistryClient(client, host=host, is_insecure=True, account=account)
+        yield RegistryImages(registry, host=host, organization=organization)
 
 
 async def test_an_image_goes_by_its_digest_and_with_it_its_tags(tmp_path: Path) -> None:
@@ -63,6 +66,38 @@ async def test_nothing_of_an_app_stays_and_others_do(tmp_path: Path) -> None:
             await images.remove_app("never-built")
         assert registry.tags("shop/shop") == registry.tags("shop/cache") == []
         assert registry.has(kept)
+
+
+async def test_below_an_organization_only_what_builds_made_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    first, second = f"git-{'a' * 12}-1", f"git-{'b' * 12}-2-worker"
+    with registry_server(tmp_path, port=free_port()) as host:
+        registry = TestedRegistry(host)
+        before = registry.push("shop/shop", first, "before")
+        elsewhere = registry.push("other/shop", first, "elsewhere")
+        old, new = registry.push("my/team/shop", first, "old"), registry.push("my/team/shop", second, "new")
+        by_hand = registry.push("my/team/shop", "latest", "somebody's own")
+        pie = registry.push("my/team/pie", first, "old")
+        registry.push("my/team/shop.cache", "buildpack", "cache")
+        registry.push("shop/cache", "buildpack", "cache")
+        async with images_in(host, organization="my/team") as images:
+            assert await images.tags("shop") == {first: 1, second: 2}
+            assert await images.remove("shop", [before, elsewhere, old, pie])
+            assert caplog.text.count("image_left") == 3
+            assert [registry.has(one) for one in (before, elsewhere, pie)] == [True, True, True]
+            assert registry.tags("my/team/shop") == sorted([second, "latest"])
+            await images.remove_tagged("shop", second, used={new})
+            assert registry.has(new)
+            await images.remove_app("shop")
+        assert registry.tags("my/team/shop.cache") == []
+        assert registry.tags("my/team/shop") == ["latest"]
+        assert all(registry.has(one) for one in (before, elsewhere, by_hand, pie))
+        async with images_in(host) as images:  # back to the names of before
+            assert await images.remove("shop", [before, new])
+        assert registry.tags("shop/shop") == []
+        assert registry.tags("shop/cache") == ["buildpack"]
 
 
 async def test_old_layers_of_dockerfiles_leave_the_cache(tmp_path: Path) -> None:

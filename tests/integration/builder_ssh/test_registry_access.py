@@ -100,11 +100,13 @@ class Place:
 
 
 @pytest_asyncio.fixture
-async def place(short_path: Path, make_database: MakeDatabase) -> AsyncIterator[Place]:
+async def place(short_path: Path, make_database: MakeDatabase, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """Its parameter are settings of the builder."""
     pair = signing_pair()
+    changes = getattr(request, "param", {})
     async with AsyncExitStack() as stack:
         database = await make_database("builder")
-        world = await stack.enter_async_context(open_world(short_path, database, **token_settings(pair)))
+        world = await stack.enter_async_context(open_world(short_path, database, **token_settings(pair), **changes))
         url = await stack.enter_async_context(reachable(world.app))
         auth = token_auth(short_path, pair, builder=url)
         host = stack.enter_context(registry_server(short_path / "registry", port=free_port(), auth=auth))
@@ -125,6 +127,33 @@ async def test_a_build_uses_the_repositories_of_its_app_and_no_others(place: Pla
         assert await build.push(name) == 401
     for name in ("pie/pie", "shop/other"):
         assert await build.pull(name) == 401
+
+
+@pytest.mark.parametrize("place", [{"registry_organization": "my/team"}], indirect=True)
+async def test_below_an_organization_too(place: Place) -> None:
+    build, operator = await place.build("shop"), place.client(*OPERATOR)
+    assert await operator.push("my/team/pie") == 201
+    assert await operator.push("shop/shop") == 201  # from before
+    for name in ("my/team/shop", "my/team/shop.cache"):
+        assert await build.push(name) == 201
+        assert await build.pull(name) == 200
+        assert await build.delete(name) == 401
+    assert await build.pull("library/base") == 200
+    for name in (
+        "my/team/pie",
+        "my/team",
+        "my/team/shop/shop",
+        "team/shop",
+        "shop/shop",
+        "shop/cache",
+        "my/team/shop-two",
+    ):
+        assert await build.push(name) == 401
+    for name in ("my/team/pie", "shop/shop"):
+        assert await build.pull(name) == 401
+    assert await place.client(*MACHINE).pull("shop/shop") == 200
+    # What an app of another name has that looks like the layers of this one.
+    assert await (await place.build("shop-cache")).push("my/team/shop.cache") == 401
 
 
 async def test_the_account_ends_with_the_build(place: Place) -> None:
@@ -265,6 +294,10 @@ async def test_phases_of_buildpacks_push_with_the_account_of_a_build(place: Plac
         ({"registry_password": None}, "BUILDER_REGISTRY_USERNAME: give both"),
         ({"registry_pull_password": SecretStr("easily guessed")}, "BUILDER_REGISTRY_PULL_PASSWORD: has 14 characters"),
         ({"registry_pull_username": ""}, "BUILDER_REGISTRY_PULL_USERNAME: give both"),
+        (
+            {"registry_organization": "workflow"},
+            "BUILDER_REGISTRY_SHARED: no build pushes to what begins with workflow/",
+        ),
         ({"registry_pull_username": OPERATOR[0]}, "BUILDER_REGISTRY_PULL_USERNAME: must differ"),
     ],
 )

@@ -83,6 +83,19 @@ def test_a_build_by_buildpacks_is_as_somebody_has_looked_at_it() -> None:
     check_golden(GOLDEN / "buildpack.yaml", render(SPEC, BUILDPACKS, CONFIG))
 
 
+def test_a_build_below_an_organization_is_as_somebody_has_looked_at_it() -> None:
+    check_golden(GOLDEN / "organization.yaml", render(SPEC, BUILDPACKS, replace(CONFIG, organization="project/team")))
+
+
+@pytest.mark.parametrize("plan", [PLAN, BUILDPACKS])
+def test_an_organization_changes_the_names_of_images_and_nothing_else(plan: Plan) -> None:
+    own = json.dumps(render(SPEC, plan, replace(CONFIG, organization="team")))
+    other = json.dumps(render(SPEC, plan, CONFIG))
+    assert "/team/shop:git-" in own
+    assert "/team/shop.cache:" in own
+    assert own.replace("/team/shop.cache:", "/shop/cache:").replace("/team/shop:", "/shop/shop:") == other
+
+
 def test_weakness_01_a_build_has_an_account_of_its_own_where_we_make_the_tokens() -> None:
     secret, _ = render(SPEC, PLAN, replace(CONFIG, registry_auth=None))
     account = f"{SPEC.build_id}:{registry_password(KEY, SPEC.build_id)}"
@@ -106,6 +119,22 @@ def test_names_of_pull_secrets_are_read_as_a_list(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("BUILDER_POD_IMAGE_PULL_SECRETS", "registry-one,Registry_two")
     with pytest.raises(SettingsError, match="'Registry_two' is no name of a Secret"):
         load_settings(Some)
+
+
+def test_an_organization_is_read_by_both_names_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Some(KubernetesSettings):
+        model_config = SettingsConfigDict(env_prefix="BUILDER_")
+
+    assert load_settings(Some).registry_organization == ""
+    monkeypatch.setenv("DRYCC_REGISTRY_ORGANIZATION", "team")
+    assert load_settings(Some).registry_organization == "team"
+    monkeypatch.setenv("BUILDER_REGISTRY_ORGANIZATION", "project/images")
+    assert load_settings(Some).registry_organization == "project/images"
+    for wrong in ("Team", "team/", "r.example.org:5000/team", "a\nb"):
+        monkeypatch.setenv("BUILDER_REGISTRY_ORGANIZATION", wrong)
+        with pytest.raises(SettingsError, match=r"^BUILDER_REGISTRY_ORGANIZATION: .*write e.g. my-team") as caught:
+            load_settings(Some)
+        assert "\n" not in caught.value.detail
 
 
 def test_code_of_the_app_and_its_buildpacks_sees_no_credentials() -> None:

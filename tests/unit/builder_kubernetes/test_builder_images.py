@@ -308,3 +308,16 @@ async def test_the_images_of_apps_are_not_given_to_other_apps(registry: Registry
         with pytest.raises(BuilderImageError, match="belongs to an app"):
             await BuilderImages(config(registry)).choose(wish(f"{registry.host}/{path}"))
     assert not any("shop" in path for path, _ in registry.heard)
+
+
+async def test_below_an_organization_neither(registry: Registry) -> None:
+    team = replace(config(registry), organization="team")
+    for path in ("team/shop:git-1", "team/shop.cache:1", "shop/shop:git-1"):
+        with pytest.raises(BuilderImageError, match="belongs to an app"):
+            await BuilderImages(team).choose(wish(f"{registry.host}/{path}"))
+    assert not registry.heard
+    registry.add("team/base/run", "2", Env=USERS)
+    registry.add("team/base/b", "1", Env=USERS, Labels=labels(f"{registry.host}/team/base/run:2"))
+    chosen = await BuilderImages(team).choose(wish(f"{registry.host}/team/base/b:1"))
+    assert chosen is not None
+    assert chosen.run_image.startswith(f"{registry.host}/team/base/run@")

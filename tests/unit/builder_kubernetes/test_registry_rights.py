@@ -24,7 +24,7 @@ from builder.domain.access import (
     rights_of_operator,
     wanted,
 )
-from builder.domain.images import cache_repository, image_repository, is_of_app
+from builder.domain.images import cache_repository, image_repository, is_below, is_of_app, is_organization
 from builder.runner.kubernetes.tokens import docker_auth, is_registry_password, registry_password, source_token
 from builder.services.registry_tokens import RegistryTokens
 from shared.settings import SettingsError
@@ -33,6 +33,10 @@ from support.certificates import MadePair, make_pair
 SHARED = ("library/", "workflow/")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 names = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True)
+apps = st.one_of(names, st.sampled_from(["cache", "layers", "shop", "team", "shop-cache"]))
+organizations = st.one_of(
+    names, st.sampled_from(["team", "shop", "cache", "project/images", "team/shop", "team.two/a_b"])
+).filter(is_organization)
 paths = st.lists(st.one_of(names, st.sampled_from(["shop", "cache", "library", "workflow"])), min_size=1, max_size=4)
 scopes = st.one_of(
     st.text(max_size=60),
@@ -183,3 +187,51 @@ def test_no_app_keeps_layers_where_its_images_are(app: str) -> None:
     assert is_of_app(cache_repository(app))
     assert is_of_app(image_repository(app))
     assert not is_of_app("library/base")
+
+
+@given(organizations, apps, apps)
+def test_below_an_organization_each_app_has_repositories_of_its_own(organization: str, app: str, other: str) -> None:
+    own = {image_repository(app, organization), cache_repository(app, organization)}
+    assert len(own) == 2
+    for repository in own:
+        assert repository.startswith(f"{organization}/")
+        assert is_below(organization, repository)
+        assert is_of_app(repository, organization)
+    if other != app:
+        foreign = {image_repository(other, organization), cache_repository(other, organization)}
+        assert not own & foreign
+        # Those of before, unless an app is called like the organization.
+        if organization != app:
+            assert not {image_repository(app), cache_repository(app)} & foreign
+
+
+@given(organizations, apps, st.lists(scopes, max_size=8))
+def test_below_an_organization_a_build_pushes_to_its_own_two_repositories(
+    organization: str, app: str, asked: list[str]
+) -> None:
+    own = {image_repository(app, organization), cache_repository(app, organization)}
+    rights = rights_of_build(app, (), organization)
+    assert all(rights(repository) == {"pull", "push"} for repository in own)
+    for one in granted(wanted([*asked, f"repository:{app}/{app}:pull,push"]), rights):
+        assert one.repository in own
+
+
+def test_images_of_apps_are_known_as_such_below_an_organization_and_from_before() -> None:
+    for repository in ("team/shop", "team/shop.cache", "shop/shop", "shop/cache"):
+        assert is_of_app(repository, "team")
+    for repository in ("team/base/shop", "team/work_flow", "team/.cache", "team", "other/shop", "library/base"):
+        assert not is_of_app(repository, "team")
+    assert not is_of_app("team/shop")
+    assert not is_below("", "shop")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        *(("team", True), ("my-team", True), ("project/images", True), ("a.b/c__d/e--f", True), ("a" * 128, True)),
+        *(("Team", False), ("/team", False), ("team/", False), ("a//b", False), ("..", False), ("a___b", False)),
+        *(("team:1", False), ("team@x", False), ("te am", False), ("team\n", False), ("a" * 129, False), ("é", False)),
+    ],
+)
+def test_an_organization_is_the_beginning_of_names_of_repositories(text: str, is_one: bool) -> None:
+    assert is_organization(text) is is_one

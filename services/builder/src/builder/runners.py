@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from builder.domain.builders import Reference
+from builder.domain.images import is_below
 from builder.registry.client import Account, RegistryClient
 from builder.registry.images import RegistryImages
 from builder.runner.kubernetes.config import KubernetesRunnerConfig
@@ -80,7 +82,7 @@ def _images(settings: Settings, client: httpx.AsyncClient) -> RegistryImages:
     host, password = settings.registry, settings.registry_password
     account = Account(settings.registry_username, password.get_secret_value()) if password is not None else None
     registry = RegistryClient(client, host=host, is_insecure=host in settings.insecure_registries, account=account)
-    return RegistryImages(registry, host=host)
+    return RegistryImages(registry, host=host, organization=settings.registry_organization)
 
 
 def _local(settings: Settings) -> Runner:
@@ -93,10 +95,12 @@ def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
     for name in ("registry", "imagebuilder_image", "builder_image", "run_image", "source_token_key"):
         if not getattr(settings, name):
             raise SettingsError(f"BUILDER_{name.upper()}: is required by the kubernetes runner")
+    _check_no_app_pushes_ours(settings)
     key = settings.source_token_key.get_secret_value() if settings.source_token_key is not None else ""
     return KubernetesRunnerConfig(
         namespace=settings.build_namespace,
         registry=settings.registry,
+        organization=settings.registry_organization,
         source_url=settings.source_url,
         imagebuilder_image=settings.imagebuilder_image,
         source_token_key=key.encode(),
@@ -118,6 +122,21 @@ def _kubernetes(settings: Settings) -> KubernetesRunnerConfig:
         start_timeout=settings.build_start_timeout,
         ttl=settings.build_ttl,
     )
+
+
+def _check_no_app_pushes_ours(settings: Settings) -> None:
+    """Below an organization an app may be called like an image of ours, whose tags its builds could set then."""
+    for name in ("imagebuilder_image", "builder_image", "run_image"):
+        try:
+            image = Reference.parse(getattr(settings, name))
+        except ValueError:  # a name that the cluster will not like either
+            continue
+        if image.host == settings.registry and is_below(settings.registry_organization, image.path):
+            place = f"{settings.registry}/{settings.registry_organization}"
+            raise SettingsError(
+                f"BUILDER_{name.upper()}: {image.repository} is where an app of that name would have its images; "
+                f"choose a name that no app can have, e.g. {place}/workflow_images"
+            )
 
 
 def _registry_account(settings: Settings) -> tuple[str, str] | None:

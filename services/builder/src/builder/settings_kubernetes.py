@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from builder.domain.builders import check_pattern
+from builder.domain.images import is_organization
 from shared.settings import ServiceSettings, legacy
 
 _LABEL = re.compile(r"(?P<key>[A-Za-z0-9][A-Za-z0-9_./-]*):(?P<value>[A-Za-z0-9_.-]*)")
@@ -33,6 +34,12 @@ class KubernetesSettings(ServiceSettings):
         "",
         description="kubernetes runner: host[:port] of the registry, as builds and the cluster's machines reach it.",
         json_schema_extra=legacy("DRYCC_REGISTRY_HOST"),
+    )
+    registry_organization: str = Field(
+        "",
+        description="kubernetes runner: where in the registry the platform may push, as my-team or project/images: "
+        "images of apps are <registry>/<organization>/<app> then; empty: <registry>/<app>/<app>.",
+        json_schema_extra=legacy("DRYCC_REGISTRY_ORGANIZATION"),
     )
     registry_username: str = Field(
         "",
@@ -129,6 +136,16 @@ class KubernetesSettings(ServiceSettings):
     @classmethod
     def _is_readable(cls, value: str) -> str:
         _labels(value)
+        return value
+
+    @field_validator("registry_organization")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        if value and not is_organization(value):
+            raise ValueError(
+                f"{value!r} is no path of repositories (lower case, at most 128 characters); write e.g. my-team or "
+                "project/images"
+            )
         return value
 
     @field_validator("registry_shared", "builder_images", "pod_image_pull_secrets", mode="before")

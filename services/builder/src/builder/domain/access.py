@@ -59,12 +59,12 @@ def rights_of_machine(_repository: str) -> frozenset[str]:
     return frozenset({PULL})
 
 
-def rights_of_build(app: str, shared: Sequence[str]) -> Rights:
+def rights_of_build(app: str, shared: Sequence[str], organization: str = "") -> Rights:
     """A build pulls and pushes its own app's image and cache, and pulls what begins with one of `shared`.
 
     What all builds may pull, none may push: an app of the name of a shared prefix would put its images before others.
     """
-    own = frozenset({image_repository(app), cache_repository(app)})
+    own = frozenset({image_repository(app, organization), cache_repository(app, organization)})
 
     def rights(repository: str) -> frozenset[str]:
         if repository.startswith(tuple(shared)):

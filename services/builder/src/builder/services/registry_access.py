@@ -45,7 +45,8 @@ class SignedToken:
 class RegistryAccess:
     """Gives tokens to the operator's accounts and to every build that has not ended.
 
-    `build_key` is what passwords of builds are made of; `shared` are prefixes of repositories that all builds pull.
+    `build_key` is what passwords of builds are made of; `shared` are prefixes of repositories that all builds pull, and
+    `organization` is what those of apps are below.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class RegistryAccess:
         accounts: Iterable[RegistryAccount],
         build_key: bytes,
         shared: Sequence[str],
+        organization: str,
         clock: Clock,
     ) -> None:
         self._records = records
@@ -63,6 +65,7 @@ class RegistryAccess:
         self._accounts: Mapping[str, RegistryAccount] = {one.username: one for one in accounts}
         self._build_key = build_key
         self._shared = shared
+        self._organization = organization
         self._clock = clock
 
     @classmethod
@@ -80,6 +83,7 @@ class RegistryAccess:
             raise SettingsError("BUILDER_REGISTRY_TOKEN_CERTIFICATE: is required with BUILDER_REGISTRY_TOKEN_KEY")
         if settings.source_token_key is None:
             raise SettingsError("BUILDER_SOURCE_TOKEN_KEY: is required with BUILDER_REGISTRY_TOKEN_KEY")
+        _check_builds_can_push(settings)
         tokens = RegistryTokens(
             key=settings.registry_token_key.get_secret_value(),
             certificates=settings.registry_token_certificate,
@@ -93,6 +97,7 @@ class RegistryAccess:
             accounts=_accounts(settings),
             build_key=settings.source_token_key.get_secret_value().encode(),
             shared=settings.registry_shared,
+            organization=settings.registry_organization,
             clock=clock,
         )
 
@@ -125,7 +130,17 @@ class RegistryAccess:
             raise RegistryLoginError("that build is gone, and its account of the registry with it") from None
         if build.state.is_final:
             raise RegistryLoginError("that build has ended, and its account of the registry with it")
-        return rights_of_build(build.app, self._shared)
+        return rights_of_build(build.app, self._shared, self._organization)
+
+
+def _check_builds_can_push(settings: Settings) -> None:
+    place = f"{settings.registry_organization}/"
+    for prefix in settings.registry_shared:
+        if settings.registry_organization and place.startswith(prefix):
+            raise SettingsError(
+                f"BUILDER_REGISTRY_SHARED: no build pushes to what begins with {prefix}, which is where "
+                "BUILDER_REGISTRY_ORGANIZATION puts all images; change one of them"
+            )
 
 
 def _accounts(settings: Settings) -> list[RegistryAccount]:

@@ -52,7 +52,7 @@ class BuilderImages:
         return ChosenBuilder(str(wish.image), facts.name, run.name, user, group)
 
     async def _read(self, wish: Wish, image: Reference, what: str) -> ImageFacts:
-        if image.host == self._config.registry and is_of_app(image.path):
+        if image.host == self._config.registry and is_of_app(image.path, self._config.organization):
             raise BuilderImageError(f"{wish.file}: {what} belongs to an app; name another builder image")
         try:
             return await self._reader.read(image)

@@ -11,10 +11,11 @@ from typing import Literal
 @dataclass(frozen=True)
 class KubernetesRunnerConfig:
     """`namespace` is that of the build Jobs; `registry` is `host[:port]` as the build and the cluster's machines reach
-    it; `imagebuilder_image` runs our own steps, `builder_image` has the buildpacks, and apps built by these run on
-    `run_image`; `source_url` is this builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth
-    file of all builds (JSON, a secret), None where each has an account of its own; `source_token_key` is what the
-    tokens with which builds fetch their source are made of, and the passwords of those accounts.
+    it, `organization` what the names of apps' repositories begin with there, if anything; `imagebuilder_image` runs our
+    own steps, `builder_image` has the buildpacks, and apps built by these run on `run_image`; `source_url` is this
+    builder's own HTTP interface as pods reach it; `registry_auth` is the docker auth file of all builds (JSON, a
+    secret), None where each has an account of its own; `source_token_key` is what the tokens with which builds fetch
+    their source are made of, and the passwords of those accounts.
 
     Apps may choose builder images that fit `builder_images` (patterns of `domain.builders`); `builder_run_images` says
     by such patterns what these run on, else the image does. `registry_account`, name and password, is our own there.
@@ -32,6 +33,7 @@ class KubernetesRunnerConfig:
     builder_image: str
     run_image: str
     source_token_key: bytes = field(repr=False)
+    organization: str = ""
     registry_auth: str | None = field(default='{"auths": {}}', repr=False)
     registry_account: tuple[str, str] | None = field(default=None, repr=False)
     builder_images: tuple[str, ...] = ()

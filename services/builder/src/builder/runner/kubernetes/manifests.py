@@ -41,7 +41,8 @@ def name_of(spec: BuildSpec) -> str:
 def image_of(spec: BuildSpec, config: KubernetesRunnerConfig, ptype: str = WEB) -> str:
     """The reference under which an image is pushed; it never names another one later."""
     suffix = "" if ptype == WEB else f"-{ptype}"
-    return f"{config.registry}/{image_repository(spec.app)}:{tag_of(spec.sha, spec.number)}{suffix}"
+    repository = image_repository(spec.app, config.organization)
+    return f"{config.registry}/{repository}:{tag_of(spec.sha, spec.number)}{suffix}"
 
 
 def render(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> tuple[Manifest, Manifest]:
@@ -191,7 +192,7 @@ def _is_fresh(spec: BuildSpec, plan: Plan) -> bool:
 
 
 def _cache_image(spec: BuildSpec, plan: Plan, config: KubernetesRunnerConfig) -> str:
-    return f"{config.registry}/{cache_repository(spec.app)}:{plan.stack}"
+    return f"{config.registry}/{cache_repository(spec.app, config.organization)}:{plan.stack}"
 
 
 def _container(step: Step, spec: BuildSpec, config: KubernetesRunnerConfig) -> Manifest:
