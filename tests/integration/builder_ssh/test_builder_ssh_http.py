@@ -9,9 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from integration.builder_ssh.world import World, commit
+from integration.builder_ssh.world import World, commit, open_world
 from shared.events import AppDeleted, Envelope, ReleaseDeployed, ReleaseFailed
 from support import eventually
+from support.fixtures import MakeDatabase
+
+APP: dict[str, str | bytes] = {"Procfile": "web: x\n"}
 
 
 async def test_builds_and_their_logs_can_be_read(world: World, ana: Path, source: Path) -> None:
@@ -174,23 +177,32 @@ async def test_news_of_releases_may_come_late_and_in_another_order(world: World,
     assert (await world.context.records.get(old)).deployed_at == back.time
 
 
-async def test_builds_that_ran_last_are_kept(world: World, ana: Path, source: Path) -> None:
-    await world.push(ana, source, "shop")
+async def test_a_build_more_than_stay_is_followed_by_a_look_at_what_may_go(
+    short_path: Path, make_database: MakeDatabase
+) -> None:
+    async with open_world(short_path, await make_database("builder"), builds_kept=2) as world:
+        key, source = world.add_user("ana", "shop"), short_path / "app"
+        for number in range(3):
+            await commit(source, APP | {"change": str(number)})
+            assert (await world.push(key, source, "shop")).status == 0
+        await eventually(lambda: world.runner.discarded)
+        assert world.runner.discarded == [("shop", {spec.build_id for spec in world.runner.specs[1:]})]
 
-    await eventually(lambda: world.runner.discarded)
-    assert world.runner.discarded == [("shop", {world.runner.specs[0].build_id})]
 
-
-async def test_builds_whose_release_failed_are_tidied_too(world: World, ana: Path, source: Path) -> None:
-    world.deploys = False
-    pushing = asyncio.create_task(world.push(ana, source, "shop"))
-    await eventually(lambda: "build.succeeded" in world.event_types())
-    build_id = world.runner.specs[0].build_id
-    await world.publish(ReleaseFailed(app="shop", version=2, build_id=build_id, code="x", ptype="web", message="no"))
-
-    assert (await pushing).status == 1
-    await eventually(lambda: world.runner.discarded)
-    assert world.runner.discarded == [("shop", {world.runner.specs[0].build_id})]  # the newest one, in any case
+async def test_builds_whose_release_failed_are_tidied_too(short_path: Path, make_database: MakeDatabase) -> None:
+    async with open_world(short_path, await make_database("builder"), builds_kept=1) as world:
+        key, source = world.add_user("ana", "shop"), short_path / "app"
+        await commit(source, APP)
+        assert (await world.push(key, source, "shop")).status == 0
+        world.deploys = False
+        await commit(source, APP | {"change": "1"})
+        pushing = asyncio.create_task(world.push(key, source, "shop"))
+        await eventually(lambda: world.event_types().count("build.succeeded") == 2)
+        ran, failed = (spec.build_id for spec in world.runner.specs)
+        await world.publish(ReleaseFailed(app="shop", version=3, build_id=failed, code="x", ptype="web", message="no"))
+        assert (await pushing).status == 1
+        await eventually(lambda: world.runner.discarded)
+        assert world.runner.discarded == [("shop", {ran, failed})]  # what ran last, and the newest one in any case
 
 
 async def test_a_builder_of_this_machine_gives_no_sources(world: World) -> None:
