@@ -367,7 +367,7 @@ async def test_with_the_registry_away_nothing_is_forgotten(place: Place) -> None
     place.stop_registry()
     with pytest.raises(RegistryUnavailableError):
         await place.retention.clean("shop")
-    await place.retention.after_build("shop")  # says so and goes on
+    await place.retention.after_build("shop", 99)  # says so and goes on
     place.start_registry()
     assert len(place.tags()) == 4
     await place.retention.clean("shop")

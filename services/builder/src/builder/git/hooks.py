@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import py_compile
 import secrets
 import shlex
 import sys
@@ -112,7 +113,9 @@ class HookServer(Generic[P]):
         self.socket.unlink(missing_ok=True)
         self.hooks_dir.mkdir(parents=True, exist_ok=True)
         script = self.hooks_dir / "pre-receive"
-        command = shlex.join([_interpreter(), "-I", "-S", hook_client.__file__])
+        # Compiled once: a main program is not taken from the interpreter's cache.
+        program = py_compile.compile(hook_client.__file__, str(self.hooks_dir / "hook.pyc"), doraise=True)
+        command = shlex.join([_interpreter(), "-I", "-S", str(program)])
         fresh = self.hooks_dir / ".pre-receive.new"
         # A shell in between, which exec replaces: the interpreter's path may not fit a `#!` line.
         fresh.write_text(f"#!/bin/sh\nexec {command}\n")

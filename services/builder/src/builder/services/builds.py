@@ -64,7 +64,7 @@ class Builds:
         config_of: ConfigOf,
         clearing: Clearing,
         at_once: int,
-        tidy: Callable[[str], Awaitable[None]],
+        tidy: Callable[[str, int], Awaitable[None]],
     ) -> None:
         self._runner = runner
         self._lasting = runner if isinstance(runner, LastingRunner) else None
@@ -209,7 +209,7 @@ class Builds:
             self._logs.finish(run.spec.build_id)
             run.done.set()
         if run.is_built:  # also when its release failed: each of those leaves a workspace as well
-            await self._tidy(run.spec.app)
+            await self._tidy(run.spec.app, run.spec.number)
 
     async def _build(self, run: BuildRun) -> bool:
         """Build and record how it went; False when there is no result."""

@@ -65,11 +65,13 @@ class Retention:
         self._cache_kept = cache_kept
         self._looked_at: dict[str, datetime] = {}
 
-    async def after_build(self, app: str) -> None:
-        """The app has one build more: clean up, unless something is away. The next sweep tries again."""
+    async def after_build(self, app: str, number: int) -> None:
+        """The app has one build more, that of this number: clean up, unless all stay, or something is away. The next
+        sweep tries again."""
+        if number <= self._kept:
+            return
         try:
-            if len(await self._products(app)) > self._kept:  # else all of them stay
-                await self.clean(app)
+            await self.clean(app)
         except Exception as exc:
             if not is_expected(exc):
                 raise
