@@ -96,7 +96,7 @@ async def test_an_upload_without_data_is_closed(short_path: Path, make_database:
 async def test_a_client_that_reads_nothing_keeps_the_turn_no_longer_than_its_build(
     short_path: Path, make_database: MakeDatabase
 ) -> None:
-    quick: dict[str, Any] = {"upload_idle_timeout": timedelta(seconds=1)}
+    quick: dict[str, Any] = {"upload_idle_timeout": timedelta(seconds=4)}
     async with open_world(short_path, await make_database("builder"), **quick) as world:
         ana, source = world.add_user("ana", "shop"), world.path / "source"
         await commit(source, {"Procfile": "web: x\n"})
@@ -112,7 +112,7 @@ async def test_a_client_that_reads_nothing_keeps_the_turn_no_longer_than_its_bui
         try:
             await eventually(lambda: "build.succeeded" in world.event_types())
             turns = world.context.ssh.sessions.turns
-            await eventually(lambda: turns.present("shop") is None)
+            await eventually(lambda: turns.present("shop") is None, timeout=30)
         finally:
             kill_group(client)
             client.stdout._transport.resume_reading()  # type: ignore[attr-defined]

@@ -114,7 +114,7 @@ class HookServer(Generic[P]):
         self.hooks_dir.mkdir(parents=True, exist_ok=True)
         script = self.hooks_dir / "pre-receive"
         # Compiled once: a main program is not taken from the interpreter's cache.
-        program = py_compile.compile(hook_client.__file__, str(self.hooks_dir / "hook.pyc"), doraise=True)
+        program = py_compile.compile(hook_client.__file__, str(self.hooks_dir / "hook_client.pyc"), doraise=True)
         command = shlex.join([_interpreter(), "-I", "-S", str(program)])
         fresh = self.hooks_dir / ".pre-receive.new"
         # A shell in between, which exec replaces: the interpreter's path may not fit a `#!` line.
