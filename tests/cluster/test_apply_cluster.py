@@ -360,7 +360,7 @@ async def test_workloads_wait_for_what_they_need(world: World, app: str, kubectl
     assert kubectl.get("deployments", "-n", app)["items"] == []
 
 
-async def test_a_quota_that_is_used_up_is_told(world: World, app: str) -> None:
+async def test_a_quota_that_is_used_up_is_told(world: World, app: str, kubectl: Kubectl) -> None:
     quota: Manifest = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -368,6 +368,12 @@ async def test_a_quota_that_is_used_up_is_told(world: World, app: str) -> None:
         "spec": {"hard": {"services": "1"}},
     }
     await world.apply(app, [namespace(app), quota])
+
+    async def is_counted() -> bool:  # until then the cluster may let everything pass
+        found = await asyncio.to_thread(kubectl.get, "resourcequota", "quota", "-n", app)
+        return bool(found.get("status", {}).get("hard"))
+
+    await eventually(is_counted)
     done, _, _ = await world.apply(app, [namespace(app), quota, service(app, "a"), service(app, "b")])
     assert (done.written, done.skipped) == (1, 2 + BINDINGS)
     assert done.errors[0].code == "cluster-denied"
