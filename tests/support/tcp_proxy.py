@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
 
 from support.faulty_api_server import write_kubeconfig
 
@@ -96,6 +98,21 @@ class TcpProxy:
         await passing.wait()
         with suppress(OSError):
             writer.write_eof() if writer.can_write_eof() else writer.close()
+
+
+P = TypeVar("P", bound="TcpProxy")
+
+
+@asynccontextmanager
+async def line_to_database(url: str, kind: type[P]) -> AsyncIterator[tuple[P, str]]:
+    """A line to the PostgreSQL at the unix socket of a URL, and a URL that leads over it."""
+    there = make_url(url)
+    line = kind.to_socket(Path(str(there.query["host"])) / ".s.PGSQL.5432")
+    await line.open()
+    try:
+        yield line, there.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False)
+    finally:
+        await line.cut()
 
 
 class LosingProxy(TcpProxy):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from builder.domain.builds import BuildState
 from builder.services import alone
@@ -17,7 +16,7 @@ from shared.db import Database
 from shared.settings import SettingsError
 from support import eventually
 from support.fixtures import MakeDatabase
-from support.tcp_proxy import TcpProxy
+from support.tcp_proxy import TcpProxy, line_to_database
 
 APP: dict[str, str | bytes] = {"Procfile": "web: ./serve\n", "serve": "#!/bin/sh\n"}
 
@@ -66,29 +65,23 @@ async def test_weakness_09_a_second_builder_gives_nothing_up_and_ends_with_a_sen
 async def test_a_builder_whose_place_was_taken_ends(
     short_path: Path, make_database: MakeDatabase, ended: list[int]
 ) -> None:
-    url = make_url(await make_database("builder"))
-    line = TcpProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
-    await line.open()
-    own = url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False)
-    other = Database(url.render_as_string(hide_password=False))
+    url = await make_database("builder")
+    other = Database(url)
     lock = other.leader_lock("builder")
-    try:
-        async with open_world(short_path, own):
-            first = await lock.holder()
-            await line.cut()
-            await line.open()
-
-            async def is_back() -> bool:
-                return await lock.holder() not in (first, None)
-
-            await eventually(is_back)
-            assert not await lock.take()
-            assert ended == []
-            await line.cut()
-            await eventually(lock.take)
-            await line.open()
-            await eventually(lambda: ended == [signal.SIGTERM])
-    finally:
-        await lock.release()
-        await other.close()
+    async with line_to_database(url, TcpProxy) as (line, own), open_world(short_path, own):
+        first = await lock.holder()
         await line.cut()
+        await line.open()
+
+        async def is_back() -> bool:
+            return await lock.holder() not in (first, None)
+
+        await eventually(is_back)
+        assert not await lock.take()
+        assert ended == []
+        await line.cut()
+        await eventually(lock.take)
+        await line.open()
+        await eventually(lambda: ended == [signal.SIGTERM])
+    await lock.release()
+    await other.close()

@@ -16,7 +16,6 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import make_url
 
 from builder.domain.builds import Build, BuildState, Verdict
 from builder.runner.port import BuildFailedError, BuildSpec, Log, Plan, Tree
@@ -29,7 +28,7 @@ from shared.bus.rabbit import RabbitBus
 from shared.events import BuildSucceeded
 from support import eventually
 from support.fixtures import MakeDatabase
-from support.tcp_proxy import LosingProxy, TcpProxy
+from support.tcp_proxy import LosingProxy, TcpProxy, line_to_database
 from support.tools import require_root, require_tool
 
 APP = {"Procfile": "web: ./serve\n", "serve": "#!/bin/sh\n"}
@@ -168,19 +167,17 @@ class Lined:
 @pytest_asyncio.fixture
 async def lined(short_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lined]:
     monkeypatch.setattr(storing, "PAUSE_SECONDS", 0.1)
-    url = make_url(await make_database("builder"))
-    line = LosingProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
-    await line.open()
-    own = url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False)
     runner = Moments(short_path / "scratch")
-    async with open_world(short_path, own, scripted=runner) as world:
+    async with (
+        line_to_database(await make_database("builder"), LosingProxy) as (line, own),
+        open_world(short_path, own, scripted=runner) as world,
+    ):
         try:
             yield Lined(world, line, runner)
         finally:
             if not line.is_open:
                 await line.open()
             runner.may_end.set()
-    await line.cut()
 
 
 @pytest.mark.parametrize("moment", ["before the push", "at the early checks"])
@@ -288,11 +285,8 @@ async def test_a_builder_that_is_stopped_meanwhile_ends_and_the_next_one_gives_t
     short_path: Path, make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builds, "STOP_SECONDS", 0.5)
-    url = make_url(await make_database("builder"))
-    line = LosingProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
-    await line.open()
-    own = url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False)
-    async with open_world(short_path, own) as world:
+    url = await make_database("builder")
+    async with line_to_database(url, LosingProxy) as (line, own), open_world(short_path, own) as world:
         world.runner.may_end.clear()
         pushing = asyncio.create_task(pushed(world))
         await eventually(lambda: told(world, "build.started"))
@@ -301,8 +295,7 @@ async def test_a_builder_that_is_stopped_meanwhile_ends_and_the_next_one_gives_t
     outcome = await pushing
     assert outcome.status == 1
     assert "the builder was stopped while it built" in outcome.output
-    direct = url.render_as_string(hide_password=False)
-    async with open_world(short_path, direct, far_side=world.far_side) as world:
+    async with open_world(short_path, url, far_side=world.far_side) as world:
         build = await newest(world)
         assert (build.state, build.code) == (BuildState.FAILED, "interrupted")
         await eventually(lambda: told(world, "build.failed"))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from shared.db import Database, DatabaseAwayError
 from shared.db.leader import LeaderLock
 from support import eventually
 from support.fixtures import MakeDatabase
-from support.tcp_proxy import TcpProxy
+from support.tcp_proxy import TcpProxy, line_to_database
 
 
 @dataclass
@@ -33,17 +32,14 @@ class Two:
 
 @pytest_asyncio.fixture
 async def two(make_database: MakeDatabase) -> AsyncIterator[Two]:
-    url = make_url(await make_database("support.sample_service"))
-    line = TcpProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
-    await line.open()
-    far = Database(url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False))
-    made = Two(far, Database(url.render_as_string(hide_password=False)), line)
-    yield made
-    for lock in made.locks:
-        await lock.release()
-    await made.far.close()
-    await made.near.close()
-    await line.cut()
+    url = await make_database("support.sample_service")
+    async with line_to_database(url, TcpProxy) as (line, far):
+        made = Two(Database(far), Database(url), line)
+        yield made
+        for lock in made.locks:
+            await lock.release()
+        await made.far.close()
+        await made.near.close()
 
 
 async def test_one_holds_it_and_the_other_learns_who(two: Two) -> None:

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, make_url, select, text
+from sqlalchemy import func, select, text
 
 from shared.bus import Bus, InProcessBus
 from shared.clock import Clock, SystemClock
@@ -25,7 +24,7 @@ from support import FakeClock, eventually
 from support.events import SOURCE, Gate, Recorder
 from support.fixtures import MakeDatabase
 from support.sample_service import inbox, outbox
-from support.tcp_proxy import LosingProxy
+from support.tcp_proxy import LosingProxy, line_to_database
 
 
 @pytest_asyncio.fixture
@@ -208,16 +207,11 @@ async def _stored(database: Database, event: Event) -> bool:
     return True
 
 
-async def test_a_claim_whose_answer_was_lost_holds_nothing_up(
-    make_database: MakeDatabase,
-) -> None:
-    url = make_url(await make_database("support.sample_service"))
-    line = LosingProxy.to_socket(Path(str(url.query["host"])) / ".s.PGSQL.5432")
-    await line.open()
-    far = Database(url.set(host="127.0.0.1", port=line.port, query={}).render_as_string(hide_password=False))
-    near = Database(url.render_as_string(hide_password=False))
-    recorder = Recorder()
-    try:
+async def test_a_claim_whose_answer_was_lost_holds_nothing_up(make_database: MakeDatabase) -> None:
+    url, recorder = await make_database("support.sample_service"), Recorder()
+    near = Database(url)
+    async with line_to_database(url, LosingProxy) as (line, over_it):
+        far = Database(over_it)
         await _store(near, AppCreated(app="shop", owner="mina"), AppDeleted(app="shop", actor="mina"))
         line.loses = b"WITH RECURSIVE heads"
         async with _relaying(far, await _bus(recorder)):
@@ -228,10 +222,8 @@ async def test_a_claim_whose_answer_was_lost_holds_nothing_up(
             assert await _count(near, "leased_until > clock_timestamp()") == 1
             await line.open()
             await eventually(lambda: len(recorder.seen) == 2)
-    finally:
         await far.close()
-        await near.close()
-        await line.cut()
+    await near.close()
 
 
 async def test_what_is_in_the_works_is_not_claimed_again(database: Database) -> None:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from shared.db import Database, is_database_away
+from builder.services.storing import insist
+from shared.db import Database
 from shared.db.leader import Holder
 from shared.logging import get_logger
 from shared.settings import SettingsError
@@ -15,7 +16,7 @@ TAKE_SECONDS: Final = 60.0
 """How long a start waits for the builder before it, which may drain."""
 LOOK_SECONDS: Final = 1.0
 CHECK_SECONDS: Final = 5.0
-REFUSALS: Final = 3
+ATTEMPTS: Final = 3
 """The first may be due to an old connection, which that attempt ends."""
 log = get_logger(__name__)
 
@@ -59,15 +60,9 @@ class Alone:
 
     async def _is_taken_again(self) -> bool:
         """False: another one has it, and not a connection of ours that the database takes to be alive still."""
-        refused = 0
-        while refused < REFUSALS:
-            try:
-                if await self._lock.take():
-                    return True
-                refused += 1
-            except Exception as exc:
-                if not is_database_away(exc):
-                    raise
+        for _ in range(ATTEMPTS):
+            if await insist(self._lock.take, pause_seconds=LOOK_SECONDS):
+                return True
             await asyncio.sleep(LOOK_SECONDS)
         return False
 
