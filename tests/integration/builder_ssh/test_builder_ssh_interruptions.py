@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 from dataclasses import replace
 from datetime import timedelta
@@ -119,6 +120,31 @@ async def test_a_client_that_reads_nothing_keeps_the_turn_no_longer_than_its_bui
             await client.communicate()
         assert "Everything up-to-date" in (await world.push(ana, source, "shop")).output
         await eventually(lambda: not world.processes())
+
+
+async def test_a_clone_that_nobody_reads_is_ended(short_path: Path, make_database: MakeDatabase) -> None:
+    quick: dict[str, Any] = {"upload_idle_timeout": timedelta(seconds=4)}
+    async with open_world(short_path, await make_database("builder"), **quick) as world:
+        ana, source = world.add_user("ana", "shop"), world.path / "source"
+        await commit(source, {"Procfile": "web: x\n", "big.bin": os.urandom(20 * MIB)})
+        assert (await world.push(ana, source, "shop")).status == 0
+        lazy = world.path / "lazy"  # its ssh goes on answering, and hands on no more than the beginning
+        ssh = shlex.join(world.ssh_command(ana))
+        lazy.write_text(f'#!/bin/sh\n{ssh} "$@" | {{ dd bs=64k count=8 status=none; sleep 60; }}\n')
+        lazy.chmod(0o700)
+        client = await asyncio.create_subprocess_exec(
+            *("git", "clone", "--quiet", world.remote("shop"), str(world.path / "clone")),
+            env=world.git_environment(ana) | {"GIT_SSH_COMMAND": str(lazy), "GIT_SSH_VARIANT": "ssh"},
+            start_new_session=True,
+        )
+        try:
+            await eventually(world.processes)
+            await eventually(lambda: not world.processes(), timeout=30)
+            assert client.returncode is None  # not because it went away
+        finally:
+            kill_group(client)
+            await client.wait()
+        assert (await world.push(ana, source, "shop")).status == 0
 
 
 async def test_weakness_10_a_push_that_is_too_large_is_stopped(short_path: Path, make_database: MakeDatabase) -> None:
